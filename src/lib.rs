@@ -1,0 +1,13 @@
+//! `bridge-dhcp`: a CNI plugin that attaches pods and virtual machines to a bridge of the node and can
+//! prove, at attach time, that DHCP works behind it.
+//!
+//! # Layout
+//! Data flows one way, and the modules are its stations:
+//! - [`request`]: standard input and environment become a typed [`request::Request`] (what was said).
+//! - [`plan`]: a request becomes the steps that are wanted (what it means); pure, no I/O.
+//! - [`kernel`]: the only code that touches Linux, behind the trait of our own verbs.
+//! - [`run`]: executes steps on a kernel and undoes them in reverse when one fails.
+//! - [`report`]: results per CNI version, and every error with its code.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod report;

@@ -1,0 +1,3 @@
+//! The executable: a CNI plugin when CNI_COMMAND is set, the node's diagnostic tool otherwise.
+
+fn main() {}

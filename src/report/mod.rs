@@ -1,0 +1,5 @@
+//! What leaves the program: results in the shape of the config's CNI version, and errors with their codes.
+
+pub mod error;
+
+pub use error::{Code, Error};
