@@ -10,4 +10,5 @@
 //! - [`report`]: results per CNI version, and every error with its code.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod kernel;
 pub mod report;

@@ -1,0 +1,3 @@
+//! The only code that touches Linux.
+
+pub mod netlink;

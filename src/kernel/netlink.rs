@@ -1,0 +1,196 @@
+//! A netlink socket that keeps the kernel's own words: every refusal carries errno and extended-ack text.
+
+use std::fmt::{self, Debug};
+use std::io;
+
+use futures_util::{Stream, StreamExt};
+use nix::errno::Errno;
+use rtnetlink::packet_core::{
+    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+};
+use rtnetlink::proto::{ConnectionHandle, ReplyExpectation, new_connection};
+use rtnetlink::sys::{AsyncSocket, SocketAddr};
+
+/// NLM_F_ACK_TLVS (include/uapi/linux/netlink.h): the ack carries attributes behind the echoed header.
+const NLM_F_ACK_TLVS: u16 = 0x200;
+/// NLMSGERR_ATTR_MSG (include/uapi/linux/netlink.h): the extended-ack text.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+/// Size of `struct nlmsghdr`, which an ack echoes in front of its attributes.
+const HEADER_LEN: usize = 16;
+/// How often an interrupted dump is asked again.
+const DUMP_TRIES: usize = 8;
+
+/// Why the kernel did not do what a message asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error number.
+    pub errno: Errno,
+    /// The kernel's extended-ack text, where it gave one.
+    pub text: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal without the kernel's text.
+    pub fn plain(errno: Errno) -> Self {
+        Self { errno, text: None }
+    }
+
+    fn of(error: &ErrorMessage, flags: u16) -> Self {
+        let text = (flags & NLM_F_ACK_TLVS != 0).then(|| ext_ack_text(&error.header)).flatten();
+        Self { errno: Errno::from_raw(error.raw_code().saturating_neg()), text }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(raw) => Self::plain(Errno::from_raw(raw)),
+            None => Self { errno: Errno::EIO, text: Some(error.to_string()) },
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.text {
+            Some(text) => write!(f, "{text} ({:?})", self.errno),
+            None => write!(f, "{} ({:?})", self.errno.desc(), self.errno),
+        }
+    }
+}
+
+fn ext_ack_text(echo: &[u8]) -> Option<String> {
+    let mut rest = echo.get(HEADER_LEN..)?;
+    while rest.len() >= 4 {
+        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
+        let kind = u16::from_ne_bytes([rest[2], rest[3]]) & 0x3fff;
+        let value = rest.get(4..length)?;
+        if kind == NLMSGERR_ATTR_MSG {
+            let text = String::from_utf8_lossy(value);
+            return Some(text.trim_end_matches('\0').to_string());
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+/// A netlink socket in the network namespace of the thread that opened it. It stays there.
+pub struct Client<T: Debug> {
+    handle: ConnectionHandle<T>,
+}
+
+impl<T> Client<T>
+where
+    T: NetlinkSerializable + NetlinkDeserializable + Debug + Unpin + Send + 'static,
+{
+    /// Opens a socket of `protocol` (NETLINK_ROUTE, NETLINK_NETFILTER). Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Whatever `socket(2)`, `bind(2)` or `setsockopt(2)` says.
+    pub fn open(protocol: isize) -> io::Result<Self> {
+        Ok(Self::listen(protocol, &[])?.0)
+    }
+
+    /// Opens a socket that also receives the multicast `groups` (RTNLGRP_ numbers); their messages come out of the
+    /// returned stream.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub fn listen(
+        protocol: isize,
+        groups: &[u32],
+    ) -> io::Result<(Self, impl Stream<Item = T> + Unpin + use<T>)> {
+        let (mut connection, handle, events) = new_connection::<T>(protocol)?;
+        let socket = connection.socket_mut().socket_mut();
+        socket.bind_auto()?;
+        socket.set_ext_ack(true)?;
+        socket.set_cap_ack(true)?;
+        for group in groups {
+            socket.add_membership(*group)?;
+        }
+        tokio::spawn(connection);
+        let events = events.filter_map(|(message, _)| {
+            std::future::ready(match message.payload {
+                NetlinkPayload::InnerMessage(inner) => Some(inner),
+                _ => None,
+            })
+        });
+        Ok((Self { handle }, events))
+    }
+
+    /// Sends one message and returns the answers that precede its acknowledgement. An answer that cannot be decoded
+    /// is missing from them, it never makes the request wait.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn request(&self, payload: T, flags: u16) -> Result<Vec<T>, Refusal> {
+        let mut message =
+            NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(payload));
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        let answers = self.handle.request(message, SocketAddr::new(0, 0)).map_err(closed)?;
+        collect(answers).await
+    }
+
+    /// Asks for everything that `payload` describes, again if objects changed under the kernel's hands meanwhile
+    /// (NLM_F_DUMP_INTR).
+    ///
+    /// # Errors
+    /// The kernel's refusal; EINTR when the objects never held still.
+    pub async fn dump(&self, payload: T) -> Result<Vec<T>, Refusal>
+    where
+        T: Clone,
+    {
+        for _ in 0..DUMP_TRIES {
+            match self.request(payload.clone(), NLM_F_DUMP).await {
+                Err(refusal) if refusal.errno == Errno::EINTR => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Refusal::plain(Errno::EINTR))
+    }
+
+    /// Sends several messages in one datagram, in order; `acknowledged` says which of them the kernel answers.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn batch(&self, messages: Vec<(NetlinkMessage<T>, bool)>) -> Result<Vec<T>, Refusal> {
+        let messages = messages.into_iter().map(|(message, acknowledged)| {
+            (message, if acknowledged { ReplyExpectation::Expected } else { ReplyExpectation::NotExpected })
+        });
+        let answers =
+            self.handle.request_batch_with_expectation(messages, SocketAddr::new(0, 0)).map_err(closed)?;
+        collect(answers).await
+    }
+}
+
+fn closed<E>(_: E) -> Refusal {
+    Refusal::plain(Errno::EIO)
+}
+
+async fn collect<T: Debug>(
+    mut answers: impl Stream<Item = NetlinkMessage<T>> + Unpin,
+) -> Result<Vec<T>, Refusal> {
+    let mut received = Vec::new();
+    let mut refusal = None;
+    while let Some(message) = answers.next().await {
+        match answer(message) {
+            Some(Ok(inner)) => received.push(inner),
+            Some(Err(first)) => refusal = refusal.or(Some(first)),
+            None => {}
+        }
+    }
+    refusal.map_or(Ok(received), Err)
+}
+
+fn answer<T>(message: NetlinkMessage<T>) -> Option<Result<T, Refusal>> {
+    let flags = message.header.flags;
+    match message.payload {
+        NetlinkPayload::InnerMessage(_) if flags & NLM_F_DUMP_INTR != 0 => {
+            Some(Err(Refusal::plain(Errno::EINTR)))
+        }
+        NetlinkPayload::InnerMessage(inner) => Some(Ok(inner)),
+        NetlinkPayload::Error(error) if error.code.is_some() => Some(Err(Refusal::of(&error, flags))),
+        _ => None,
+    }
+}
