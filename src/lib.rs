@@ -11,4 +11,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod kernel;
+pub mod plan;
 pub mod report;
+pub mod request;

@@ -1,5 +1,7 @@
 //! What leaves the program: results in the shape of the config's CNI version, and errors with their codes.
 
 pub mod error;
+pub mod faults;
+pub mod result;
 
 pub use error::{Code, Error};

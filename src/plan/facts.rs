@@ -1,0 +1,107 @@
+//! What was seen on the node before anything was decided; the kernel fills it in, the plan reads it.
+
+use crate::request::mac::MacAddress;
+use crate::request::vlan::VlanRange;
+
+/// The state of a bridge port (IFLA_BRPORT_STATE, include/uapi/linux/if_bridge.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum PortState {
+    Disabled,
+    Listening,
+    Learning,
+    Forwarding,
+    Blocking,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its index in its network namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// IFLA_INFO_KIND; `None` for hardware.
+    pub kind: Option<String>,
+    /// Its MAC, where it has a unicast Ethernet one.
+    pub mac: Option<MacAddress>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// IFF_UP.
+    pub up: bool,
+    /// IFF_LOWER_UP.
+    pub carrier: bool,
+    /// IFF_PROMISC as set on the interface itself.
+    pub promiscuous: bool,
+    /// Index of the bridge that it is a port of.
+    pub master: Option<u32>,
+    /// IFLA_IFALIAS.
+    pub alias: Option<String>,
+    /// For a veth: index of its peer, in the peer's namespace.
+    pub peer: Option<u32>,
+    /// What it is as a bridge.
+    pub bridge: Option<Bridge>,
+    /// What it is as a bridge port.
+    pub port: Option<Port>,
+}
+
+/// What is particular to a bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// IFLA_BR_VLAN_FILTERING.
+    pub vlan_filtering: bool,
+    /// IFLA_BR_VLAN_DEFAULT_PVID; 0 is none.
+    pub default_pvid: u16,
+    /// The kernel's STP runs.
+    pub stp: bool,
+    /// Seconds in each of listening and learning.
+    pub forward_delay: u32,
+}
+
+/// What is particular to a bridge port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Port {
+    pub state: PortState,
+    pub hairpin: bool,
+    pub isolated: bool,
+}
+
+/// The VLANs that a port carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PortVlans {
+    /// VLAN of untagged frames that come in.
+    pub pvid: Option<u16>,
+    /// VLANs whose frames leave untagged: ascending, disjoint.
+    pub untagged: Vec<VlanRange>,
+    /// VLANs whose frames leave tagged: ascending, disjoint.
+    pub tagged: Vec<VlanRange>,
+}
+
+impl PortVlans {
+    /// Whether frames of the VLAN pass the port.
+    pub fn contains(&self, id: u16) -> bool {
+        self.untagged.iter().chain(&self.tagged).any(|range| (range.first..=range.last).contains(&id))
+    }
+}
+
+/// A port that may lead off the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// The port.
+    pub link: Link,
+    /// Its VLANs, where the bridge filters them.
+    pub vlans: Option<PortVlans>,
+}
+
+/// What was seen of the bridge that the config names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BridgeSeen {
+    /// There is no interface of that name; these bridges are there.
+    Missing {
+        /// Names of the node's bridges.
+        present: Vec<String>,
+    },
+    /// The interface of that name.
+    Present(Box<Link>),
+}

@@ -1,0 +1,130 @@
+//! What a request means: facts and request in, steps out; no I/O.
+
+pub mod facts;
+pub mod names;
+pub mod step;
+pub mod uplink;
+
+use crate::plan::facts::{BridgeSeen, Link};
+use crate::plan::names::Label;
+use crate::plan::step::{BridgeSpec, PortSpec, Step, VethSpec, VlanSpec};
+use crate::report::{Error, faults};
+use crate::request::Add;
+use crate::request::mac::MacAddress;
+
+/// The kernel's default PVID of a new bridge.
+const DEFAULT_PVID: u16 = 1;
+
+/// What ADD will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The host side's name.
+    pub host: String,
+    /// The host side's MAC.
+    pub host_mac: MacAddress,
+    /// The container side's MAC.
+    pub mac: MacAddress,
+    /// MTU of the host side; `None` is the kernel's default.
+    pub host_mtu: Option<u32>,
+    /// MTU of the container side; `None` is the kernel's default.
+    pub mtu: Option<u32>,
+    /// Makes the pair a port of the bridge. No frame passes yet.
+    pub join: Vec<Step>,
+    /// Puts the policy in place, then lets frames pass.
+    pub open: Vec<Step>,
+}
+
+/// Addresses for what has none yet.
+#[derive(Debug, Clone, Copy)]
+pub struct FreshMacs {
+    /// Of the container side, unless one was requested.
+    pub container: MacAddress,
+    /// Of the host side.
+    pub host: MacAddress,
+    /// Of the bridge, if it must be created.
+    pub bridge: MacAddress,
+}
+
+/// Whether the request can be met by the bridge that was seen: every rule about it, in order.
+///
+/// # Errors
+/// Codes 7, 100, 101, 102, 103.
+pub fn validate(add: &Add, seen: &BridgeSeen) -> Result<(), Error> {
+    let name = add.conf.bridge.as_str();
+    let link = match seen {
+        BridgeSeen::Missing { .. } if add.conf.create_bridge => return Ok(()),
+        BridgeSeen::Missing { present } => return Err(faults::bridge_missing(name, present)),
+        BridgeSeen::Present(link) => link,
+    };
+    let Some(bridge) = &link.bridge else { return Err(faults::not_a_bridge(link)) };
+    if !link.up {
+        return Err(faults::bridge_down(name));
+    }
+    if let (Some(vlans), false) = (&add.conf.vlans, bridge.vlan_filtering) {
+        return Err(faults::vlan_filtering_off(name, vlans.native));
+    }
+    match add.conf.mtu {
+        Some(mtu) if mtu > link.mtu => Err(faults::mtu_larger_than_bridge(name, mtu, link.mtu)),
+        _ => Ok(()),
+    }
+}
+
+/// The steps of an attachment with a veth pair of its own.
+pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
+    let conf = &add.conf;
+    let bridge = match seen {
+        BridgeSeen::Present(link) => Some(link.as_ref()),
+        BridgeSeen::Missing { .. } => None,
+    };
+    let host = names::host_interface(&add.attachment);
+    let ifname = add.attachment.ifname.to_string();
+    let mac = add.mac.unwrap_or(macs.container);
+    let host_mtu = bridge.map_or(conf.mtu, |link| Some(link.mtu));
+    let mtu = conf.mtu.or(host_mtu);
+
+    let mut join = Vec::new();
+    if bridge.is_none() {
+        join.push(Step::CreateBridge(BridgeSpec {
+            name: conf.bridge.to_string(),
+            mac: macs.bridge,
+            mtu: conf.mtu,
+            vlan_filtering: conf.vlans.is_some(),
+        }));
+    }
+    join.push(Step::AddVeth(VethSpec {
+        host: host.clone(),
+        host_mac: macs.host,
+        host_mtu,
+        bridge: conf.bridge.to_string(),
+        ifname: ifname.clone(),
+        mac,
+        mtu,
+    }));
+
+    let label = Label::new(&add.network, &add.attachment, Some(mac), conf.vm_mode, add.pod.as_deref());
+    let mut open = vec![Step::ConfigurePort(PortSpec {
+        port: host.clone(),
+        alias: label.to_alias(),
+        hairpin: conf.hairpin,
+        isolated: conf.isolated,
+    })];
+    open.extend(vlan_step(add, &host, bridge).map(Step::SetVlans));
+    if conf.promiscuous && !bridge.is_some_and(|link| link.promiscuous) {
+        open.push(Step::SetPromiscuous { bridge: conf.bridge.to_string() });
+    }
+    if conf.vm_mode {
+        open.push(Step::SilenceContainer { ifname });
+    } else {
+        open.push(Step::RaiseContainer { ifname });
+    }
+    open.push(Step::RaisePort { port: host.clone(), await_forwarding: !conf.vm_mode });
+    Plan { host, host_mac: macs.host, mac, host_mtu, mtu, join, open }
+}
+
+fn vlan_step(add: &Add, port: &str, bridge: Option<&Link>) -> Option<VlanSpec> {
+    let vlans = add.conf.vlans.as_ref()?;
+    let default =
+        bridge.and_then(|link| link.bridge.as_ref()).map_or(DEFAULT_PVID, |bridge| bridge.default_pvid);
+    let remove = (default != 0 && !vlans.keep_default && !vlans.contains(default)).then_some(default);
+    Some(VlanSpec { port: port.to_string(), native: vlans.native, tagged: vlans.tagged.clone(), remove })
+}

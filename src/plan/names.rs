@@ -1,0 +1,190 @@
+//! The names under which an attachment lives in the kernel: one hash, one alias format, one place.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use crate::request::environment::Attachment;
+use crate::request::mac::MacAddress;
+use crate::request::name::{ContainerId, InterfaceName, NetworkName};
+
+/// Hex digits of the hash in a host interface name: `veth` and these fill IFNAMSIZ - 1.
+const HOST_NAME_DIGITS: usize = 11;
+/// What every alias of ours begins with.
+const ALIAS_MARK: &str = "bridge-dhcp";
+/// Longest network name or container id in an alias: the kernel's alias ends at 255 bytes (IFALIASZ).
+const ALIAS_FIELD_MAX: usize = 72;
+
+/// The host-side interface of an attachment: `veth` and the first 11 hex digits of SHA-256 of `container/ifname`.
+/// NetworkManager and udev leave `veth*` alone.
+pub fn host_interface(attachment: &Attachment) -> String {
+    let digest = hex_digest(&format!("{}/{}", attachment.container, attachment.ifname));
+    format!("veth{}", &digest[..HOST_NAME_DIGITS])
+}
+
+/// Whether a port is named like the host side of a container's veth pair, ours or another CNI plugin's or a
+/// container engine's: such a port leads to a container, never off the node.
+pub fn is_container_port(name: &str) -> bool {
+    name.strip_prefix("veth")
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// What IFLA_IFALIAS of a host-side interface records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// The network, shortened like [`Label::network_field`].
+    pub network: String,
+    /// The container id, shortened where it is longer than 72 bytes.
+    pub container: String,
+    /// The interface's name in the container.
+    pub ifname: String,
+    /// The MAC that ADD gave the container side.
+    pub mac: Option<MacAddress>,
+    /// VM mode.
+    pub vm_mode: bool,
+    /// `namespace/name` of the pod, where known and where there was room.
+    pub pod: Option<String>,
+}
+
+impl Label {
+    /// The label of an attachment.
+    pub fn new(
+        network: &NetworkName,
+        attachment: &Attachment,
+        mac: Option<MacAddress>,
+        vm_mode: bool,
+        pod: Option<&str>,
+    ) -> Self {
+        Self {
+            network: Self::network_field(network),
+            container: Self::container_field(&attachment.container),
+            ifname: attachment.ifname.to_string(),
+            mac,
+            vm_mode,
+            pod: pod.map(str::to_string),
+        }
+    }
+
+    /// How a network's name stands in an alias.
+    pub fn network_field(network: &NetworkName) -> String {
+        bounded(network.as_str())
+    }
+
+    fn container_field(container: &ContainerId) -> String {
+        bounded(container.as_str())
+    }
+
+    /// The alias text, at most 255 bytes.
+    pub fn to_alias(&self) -> String {
+        let mut text = format!(
+            "{ALIAS_MARK} network={} container={} ifname={}",
+            self.network, self.container, self.ifname
+        );
+        if let Some(mac) = self.mac {
+            let _ = write!(text, " mac={mac}");
+        }
+        if self.vm_mode {
+            text.push_str(" mode=vm");
+        }
+        if let Some(pod) = self.pod.as_ref().filter(|pod| text.len() + pod.len() + 5 <= 255) {
+            let _ = write!(text, " pod={pod}");
+        }
+        text
+    }
+
+    /// Reads an alias; `None` where it is not ours.
+    pub fn from_alias(alias: &str) -> Option<Self> {
+        let fields = alias.strip_prefix(ALIAS_MARK)?.strip_prefix(' ')?;
+        let field = |key: &str| {
+            fields
+                .split(' ')
+                .find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == key))
+                .map(|(_, v)| v)
+        };
+        Some(Self {
+            network: field("network")?.to_string(),
+            container: field("container")?.to_string(),
+            ifname: field("ifname")?.to_string(),
+            mac: field("mac").and_then(|text| MacAddress::parse(text).ok()),
+            vm_mode: field("mode") == Some("vm"),
+            pod: field("pod").map(str::to_string),
+        })
+    }
+
+    /// Who is attached, as a message names it.
+    pub fn owner(&self) -> String {
+        match &self.pod {
+            Some(pod) => format!("pod {pod} interface {}", self.ifname),
+            None => format!("container {} interface {}", self.container, self.ifname),
+        }
+    }
+
+    /// The attachment, unless its container id was shortened.
+    pub fn attachment(&self) -> Option<Attachment> {
+        Some(Attachment {
+            container: ContainerId::parse(&self.container)?,
+            ifname: InterfaceName::parse(&self.ifname)?,
+        })
+    }
+}
+
+/// The text itself, or, where it is too long for an alias, its beginning and a hash of all of it.
+fn bounded(text: &str) -> String {
+    if text.len() <= ALIAS_FIELD_MAX {
+        return text.to_string();
+    }
+    format!("{}~{}", &text[..ALIAS_FIELD_MAX - 17], &hex_digest(text)[..16])
+}
+
+fn hex_digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attachment(container: &str) -> Attachment {
+        Attachment {
+            container: ContainerId::parse(container).unwrap(),
+            ifname: InterfaceName::parse("net1").unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_host_name_is_a_prefix_of_sha256() {
+        // printf %s cid/net1 | sha256sum
+        assert_eq!(host_interface(&attachment("cid")), "veth30bc48f5fb8");
+        assert!(is_container_port(&host_interface(&attachment("x"))));
+        assert!(!is_container_port("veth-lan") && !is_container_port("ens192") && !is_container_port("veth"));
+    }
+
+    #[test]
+    fn a_label_survives_the_alias() {
+        let network = NetworkName::parse("lan").unwrap();
+        let mac = MacAddress::parse("02:00:00:00:00:01").ok();
+        let label = Label::new(&network, &attachment("cid"), mac, true, Some("default/vm-1"));
+        assert_eq!(Label::from_alias(&label.to_alias()), Some(label));
+        assert_eq!(Label::from_alias("somebody else's"), None);
+    }
+
+    #[test]
+    fn an_alias_never_outgrows_the_kernel() {
+        let network = NetworkName::parse(&"n".repeat(300)).unwrap();
+        let long = attachment(&"c".repeat(300));
+        let label = Label::new(
+            &network,
+            &long,
+            MacAddress::parse("02:00:00:00:00:01").ok(),
+            true,
+            Some(&"p".repeat(300)),
+        );
+        let alias = label.to_alias();
+        assert!(alias.len() <= 255, "{}", alias.len());
+        assert_eq!(Label::from_alias(&alias).unwrap().network, Label::network_field(&network));
+        assert_eq!(Label::from_alias(&alias).unwrap().attachment(), None);
+    }
+}

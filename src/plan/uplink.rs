@@ -1,0 +1,53 @@
+//! Whether frames of the attachment can leave the node: the verdict over the bridge's uplinks.
+
+use crate::plan::facts::{Bridge, Uplink};
+use crate::report::{Error, faults};
+use crate::request::vlan::{VlanRange, Vlans, merged};
+
+/// The VLANs that uplinks must carry for this attachment; empty where the bridge does not filter.
+fn wanted(vlans: Option<&Vlans>, bridge: &Bridge) -> Vec<VlanRange> {
+    let single = |id| VlanRange { first: id, last: id };
+    match vlans {
+        _ if !bridge.vlan_filtering => Vec::new(),
+        None if bridge.default_pvid == 0 => Vec::new(),
+        None => vec![single(bridge.default_pvid)],
+        // The native VLAN of a trunk is often the node's own affair: only tagged ones are asked of the uplink.
+        Some(vlans) if vlans.tagged.is_empty() => vec![single(vlans.native)],
+        Some(vlans) => vlans.tagged.clone(),
+    }
+}
+
+/// Judges the uplinks of `name`.
+///
+/// # Errors
+/// Code 105 without an uplink, 106 without carrier on any, 104 where a VLAN is on none that has carrier.
+pub fn judge(name: &str, bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Uplink]) -> Result<(), Error> {
+    if uplinks.is_empty() {
+        return Err(faults::no_uplink(name));
+    }
+    let alive: Vec<&Uplink> = uplinks.iter().filter(|uplink| uplink.link.carrier).collect();
+    let Some(first) = alive.first() else {
+        let names: Vec<String> = uplinks.iter().map(|uplink| uplink.link.name.clone()).collect();
+        return Err(faults::uplink_no_carrier(name, &names));
+    };
+    let carried =
+        |id: u16| alive.iter().any(|uplink| uplink.vlans.as_ref().is_none_or(|vlans| vlans.contains(id)));
+    let missing: Vec<VlanRange> = wanted(vlans, bridge)
+        .iter()
+        .flat_map(|range| range.first..=range.last)
+        .filter(|id| !carried(*id))
+        .map(|id| VlanRange { first: id, last: id })
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = alive.iter().map(|uplink| describe(uplink)).collect();
+    Err(faults::vlan_not_on_uplink(name, &merged(missing), &shown, &first.link.name))
+}
+
+/// The uplink with its VLANs, as in `bond0[1,20-30]`.
+fn describe(uplink: &Uplink) -> String {
+    let Some(vlans) = &uplink.vlans else { return uplink.link.name.clone() };
+    let all = merged(vlans.untagged.iter().chain(&vlans.tagged).copied().collect());
+    format!("{}[{}]", uplink.link.name, all.iter().map(VlanRange::to_string).collect::<Vec<_>>().join(","))
+}

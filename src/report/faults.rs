@@ -1,0 +1,112 @@
+//! The errors about the node, in the words that the pod's event shows.
+
+use crate::plan::facts::Link;
+use crate::report::{Code, Error};
+use crate::request::vlan::VlanRange;
+
+/// Code 100.
+pub fn bridge_missing(bridge: &str, present: &[String]) -> Error {
+    let present = if present.is_empty() { "none".to_string() } else { present.join(", ") };
+    Error::new(
+        Code::BridgeMissing,
+        format!("bridge {bridge} does not exist on this node (bridges present: {present})"),
+    )
+    .remedy(format!(
+        "correct \"bridge\" in the network config, or create it with its uplink (nmstate, or: ip link add {bridge} type bridge)"
+    ))
+}
+
+/// Code 101.
+pub fn not_a_bridge(link: &Link) -> Error {
+    let kind = link.kind.as_deref().unwrap_or("hardware");
+    Error::new(Code::NotABridge, format!("{} is not a bridge but a {kind} interface", link.name)).remedy(
+        "correct \"bridge\" in the network config; `ip link show type bridge` lists the node's bridges",
+    )
+}
+
+/// Code 102.
+pub fn bridge_down(bridge: &str) -> Error {
+    Error::new(Code::BridgeDown, format!("bridge {bridge} is down, no frame passes it"))
+        .remedy(format!("ip link set {bridge} up"))
+}
+
+/// Code 103.
+pub fn vlan_filtering_off(bridge: &str, native: u16) -> Error {
+    Error::new(
+        Code::VlanFilteringOff,
+        format!("bridge {bridge} has vlan_filtering off, so VLAN {native} would not isolate"),
+    )
+    .remedy(format!("ip link set {bridge} type bridge vlan_filtering 1"))
+}
+
+/// Code 104.
+pub fn vlan_not_on_uplink(bridge: &str, missing: &[VlanRange], uplinks: &[String], first: &str) -> Error {
+    let ids = missing.iter().map(VlanRange::to_string).collect::<Vec<_>>();
+    let verb = if ids.len() == 1 && !ids[0].contains('-') { "is" } else { "are" };
+    Error::new(
+        Code::VlanNotOnUplink,
+        format!(
+            "VLAN {} {verb} not allowed on any uplink of {bridge} (uplinks: {})",
+            ids.join(","),
+            uplinks.join(", ")
+        ),
+    )
+    .remedy(format!("bridge vlan add dev {first} vid {}", ids[0]))
+}
+
+/// Code 105.
+pub fn no_uplink(bridge: &str) -> Error {
+    Error::new(
+        Code::NoUplink,
+        format!("bridge {bridge} has no port that leads off the node: no NIC, bond or VLAN device is enslaved to it"),
+    )
+    .remedy(format!(
+        "make the NIC a port of {bridge} in its NodeNetworkConfigurationPolicy; by hand this cuts off a node whose address is on the NIC: ip link set NIC master {bridge}"
+    ))
+}
+
+/// Code 106.
+pub fn uplink_no_carrier(bridge: &str, uplinks: &[String]) -> Error {
+    Error::new(
+        Code::UplinkNoCarrier,
+        format!("no uplink of bridge {bridge} has a carrier (uplinks: {})", uplinks.join(", ")),
+    )
+    .remedy(format!("check cable, switch port or hypervisor; ip link set {} up", uplinks.join(" ")))
+}
+
+/// Code 7: a larger MTU than the bridge's.
+pub fn mtu_larger_than_bridge(bridge: &str, wanted: u32, bridge_mtu: u32) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("config key \"mtu\" is {wanted}, but bridge {bridge} has MTU {bridge_mtu}: larger frames would be lost"),
+    )
+    .remedy(format!("remove \"mtu\", lower it, or raise the bridge's and its uplink's: ip link set {bridge} mtu {wanted}"))
+}
+
+/// Code 107.
+pub fn interface_exists(ifname: &str, host: &str, host_exists: bool) -> Error {
+    if host_exists {
+        Error::new(
+            Code::InterfaceExists,
+            format!("interface {ifname} of this container is attached already: its host side {host} exists"),
+        )
+        .remedy("call DEL for this container and interface first")
+    } else {
+        Error::new(Code::InterfaceExists, format!("interface {ifname} already exists in the container"))
+            .remedy("use another interface name, or remove that interface first")
+    }
+}
+
+/// Code 108.
+pub fn port_limit(bridge: &str) -> Error {
+    Error::new(Code::PortLimit, format!("bridge {bridge} already has 1024 ports, the kernel's limit"))
+        .remedy("use a second bridge, or schedule fewer attachments on this node")
+}
+
+/// Code 115.
+pub fn not_forwarding(port: &str, state: &str, seconds: u64) -> Error {
+    Error::new(
+        Code::NotForwarding,
+        format!("port {port} is {state} and did not start forwarding within {seconds} s: frames are dropped"),
+    )
+}
