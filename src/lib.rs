@@ -7,10 +7,13 @@
 //! - [`plan`]: a request becomes the steps that are wanted (what it means); pure, no I/O.
 //! - [`kernel`]: the only code that touches Linux, behind the trait of our own verbs.
 //! - [`run`]: executes steps on a kernel and undoes them in reverse when one fails.
+//! - [`cni`]: the protocol around them: one request in, one document out.
 //! - [`report`]: results per CNI version, and every error with its code.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod cni;
 pub mod kernel;
 pub mod plan;
 pub mod report;
 pub mod request;
+pub mod run;

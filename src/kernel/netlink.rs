@@ -93,14 +93,14 @@ where
     }
 
     /// Opens a socket that also receives the multicast `groups` (RTNLGRP_ numbers); their messages come out of the
-    /// returned stream.
+    /// returned stream, `None` where the kernel had to drop some.
     ///
     /// # Errors
     /// As [`Client::open`].
     pub fn listen(
         protocol: isize,
         groups: &[u32],
-    ) -> io::Result<(Self, impl Stream<Item = T> + Unpin + use<T>)> {
+    ) -> io::Result<(Self, impl Stream<Item = Option<T>> + Unpin + use<T>)> {
         let (mut connection, handle, events) = new_connection::<T>(protocol)?;
         let socket = connection.socket_mut().socket_mut();
         socket.bind_auto()?;
@@ -112,7 +112,8 @@ where
         tokio::spawn(connection);
         let events = events.filter_map(|(message, _)| {
             std::future::ready(match message.payload {
-                NetlinkPayload::InnerMessage(inner) => Some(inner),
+                NetlinkPayload::InnerMessage(inner) => Some(Some(inner)),
+                NetlinkPayload::Overrun(_) => Some(None),
                 _ => None,
             })
         });

@@ -5,12 +5,15 @@ pub mod names;
 pub mod step;
 pub mod uplink;
 
+use std::time::Duration;
+
 use crate::plan::facts::{BridgeSeen, Link};
 use crate::plan::names::Label;
 use crate::plan::step::{BridgeSpec, PortSpec, Step, VethSpec, VlanSpec};
 use crate::report::{Error, faults};
 use crate::request::Add;
 use crate::request::mac::MacAddress;
+use crate::request::netconf::NetConf;
 
 /// The kernel's default PVID of a new bridge.
 const DEFAULT_PVID: u16 = 1;
@@ -32,6 +35,8 @@ pub struct Plan {
     pub join: Vec<Step>,
     /// Puts the policy in place, then lets frames pass.
     pub open: Vec<Step>,
+    /// What the administrator should know all the same.
+    pub warnings: Vec<String>,
 }
 
 /// Addresses for what has none yet.
@@ -45,14 +50,14 @@ pub struct FreshMacs {
     pub bridge: MacAddress,
 }
 
-/// Whether the request can be met by the bridge that was seen: every rule about it, in order.
+/// Whether the config can be met by the bridge that was seen: every rule about it, in order.
 ///
 /// # Errors
 /// Codes 7, 100, 101, 102, 103.
-pub fn validate(add: &Add, seen: &BridgeSeen) -> Result<(), Error> {
-    let name = add.conf.bridge.as_str();
+pub fn validate_bridge(conf: &NetConf, seen: &BridgeSeen) -> Result<(), Error> {
+    let name = conf.bridge.as_str();
     let link = match seen {
-        BridgeSeen::Missing { .. } if add.conf.create_bridge => return Ok(()),
+        BridgeSeen::Missing { .. } if conf.create_bridge => return Ok(()),
         BridgeSeen::Missing { present } => return Err(faults::bridge_missing(name, present)),
         BridgeSeen::Present(link) => link,
     };
@@ -60,10 +65,10 @@ pub fn validate(add: &Add, seen: &BridgeSeen) -> Result<(), Error> {
     if !link.up {
         return Err(faults::bridge_down(name));
     }
-    if let (Some(vlans), false) = (&add.conf.vlans, bridge.vlan_filtering) {
+    if let (Some(vlans), false) = (&conf.vlans, bridge.vlan_filtering) {
         return Err(faults::vlan_filtering_off(name, vlans.native));
     }
-    match add.conf.mtu {
+    match conf.mtu {
         Some(mtu) if mtu > link.mtu => Err(faults::mtu_larger_than_bridge(name, mtu, link.mtu)),
         _ => Ok(()),
     }
@@ -117,8 +122,25 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
     } else {
         open.push(Step::RaiseContainer { ifname });
     }
-    open.push(Step::RaisePort { port: host.clone(), await_forwarding: !conf.vm_mode });
-    Plan { host, host_mac: macs.host, mac, host_mtu, mtu, join, open }
+    let delay = bridge.and_then(forward_delay);
+    let too_long = delay.is_some_and(|delay| delay >= conf.deadline);
+    open.push(Step::RaisePort { port: host.clone(), await_forwarding: !conf.vm_mode && !too_long });
+    let warnings = delay.map(|delay| stp_warning(conf.bridge.as_str(), delay)).into_iter().collect();
+    Plan { host, host_mac: macs.host, mac, host_mtu, mtu, join, open, warnings }
+}
+
+/// How long the kernel's STP keeps a new port from forwarding: listening, then learning.
+fn forward_delay(link: &Link) -> Option<Duration> {
+    let bridge = link.bridge.as_ref().filter(|bridge| bridge.stp)?;
+    Some(Duration::from_secs(2 * u64::from(bridge.forward_delay)))
+}
+
+fn stp_warning(bridge: &str, delay: Duration) -> String {
+    format!(
+        "bridge {bridge} runs STP: a port drops all frames, DHCP's too, for {} s after it comes up; \
+         remedy: ip link set {bridge} type bridge stp_state 0",
+        delay.as_secs()
+    )
 }
 
 fn vlan_step(add: &Add, port: &str, bridge: Option<&Link>) -> Option<VlanSpec> {

@@ -65,6 +65,11 @@ impl Label {
         }
     }
 
+    /// How an attachment's container and interface stand in an alias.
+    pub fn key(attachment: &Attachment) -> (String, String) {
+        (Self::container_field(&attachment.container), attachment.ifname.to_string())
+    }
+
     /// How a network's name stands in an alias.
     pub fn network_field(network: &NetworkName) -> String {
         bounded(network.as_str())

@@ -126,6 +126,14 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether the kernel does all of the step or nothing, so that a refused one needs no undo. A bridge that is
+    /// there already, for one, must not be deleted because it could not be created.
+    pub fn is_atomic(&self) -> bool {
+        matches!(self, Self::CreateBridge(_) | Self::AddVeth(_))
+    }
+}
+
 impl fmt::Display for Step {
     /// The step as an error names it, behind "cannot".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

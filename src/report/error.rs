@@ -137,9 +137,23 @@ impl Error {
         self
     }
 
+    /// The same diagnosis under the code that the operation uses for it.
+    #[must_use]
+    pub fn recoded(mut self, code: Code) -> Self {
+        self.evidence.push(format!("code {}: {}", self.code as u32, self.code.meaning()));
+        self.code = code;
+        self
+    }
+
     /// The fact, one line.
     pub fn msg(&self) -> &str {
         &self.msg
+    }
+
+    /// The error object on standard output (CNI spec section 5, "Error").
+    pub fn to_json(&self, version: &str) -> serde_json::Value {
+        let (code, details) = (self.code as u32, self.details());
+        serde_json::json!({"cniVersion": version, "code": code, "msg": self.msg, "details": details})
     }
 
     /// Evidence and remedy, one per line; empty where there is neither.

@@ -1,7 +1,12 @@
 //! The errors about the node, in the words that the pod's event shows.
 
+use nix::errno::Errno;
+
+use crate::kernel::netlink::Refusal;
 use crate::plan::facts::Link;
+use crate::plan::step::Step;
 use crate::report::{Code, Error};
+use crate::request::environment::Attachment;
 use crate::request::vlan::VlanRange;
 
 /// Code 100.
@@ -104,9 +109,49 @@ pub fn port_limit(bridge: &str) -> Error {
 }
 
 /// Code 115.
-pub fn not_forwarding(port: &str, state: &str, seconds: u64) -> Error {
+pub fn not_forwarding(port: &str, seconds: f32) -> Error {
     Error::new(
         Code::NotForwarding,
-        format!("port {port} is {state} and did not start forwarding within {seconds} s: frames are dropped"),
+        format!("port {port} did not start forwarding within {seconds} s: the bridge still drops its frames"),
+    )
+    .evidence(format!("ip -d link show {port} shows the port's state"))
+}
+
+/// Code 11.
+pub fn still_running(attachment: &Attachment) -> Error {
+    Error::new(
+        Code::TryAgainLater,
+        format!(
+            "an ADD for container {} interface {} is still running",
+            attachment.container, attachment.ifname
+        ),
+    )
+}
+
+/// Code 126.
+pub fn aborted(why: &str) -> Error {
+    Error::new(Code::Aborted, format!("ADD was aborted {why}"))
+}
+
+/// Code 124: the kernel's own words about a step.
+pub fn refused(step: &Step, refusal: &Refusal) -> Error {
+    let error = Error::new(Code::Kernel, format!("cannot {step}: {refusal}"));
+    match refusal.errno {
+        Errno::EPERM => error.remedy("run the plugin as root with CAP_NET_ADMIN"),
+        _ => error,
+    }
+}
+
+/// Code 125.
+pub fn remains(host: &str, refusal: &Refusal) -> Error {
+    Error::new(Code::CleanupFailed, format!("cannot remove {host}: {refusal}"))
+        .remedy(format!("ip link del {host}"))
+}
+
+/// Code 123.
+pub fn differs(host: &str, differences: &[String]) -> Error {
+    differences.iter().fold(
+        Error::new(Code::CheckFailed, format!("host side {host} differs: {}", differences.join("; "))),
+        |error, difference| error.evidence(difference),
     )
 }

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod faults;
+pub mod log;
 pub mod result;
 
 pub use error::{Code, Error};

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use crate::report::result::CniResult;
+use crate::report::result::{CniResult, without_addresses};
 use crate::report::{Code, Error};
 use environment::{Attachment, Command, Variables};
 use keys::Keys;
@@ -179,6 +179,9 @@ impl Add {
         let conf = NetConf::parse(object)?;
         let arguments = variables.arguments()?;
         let previous = Keys::new(object, "").value("prevResult");
+        if !version.has_interfaces() && conf.ipam.is_none() && previous.is_none() {
+            return Err(without_addresses(version));
+        }
         let pod = match (arguments.get("K8S_POD_NAMESPACE"), arguments.get("K8S_POD_NAME")) {
             (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
             _ => None,

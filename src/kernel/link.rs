@@ -1,0 +1,92 @@
+//! Reads a link message of the kernel into the facts that plans are made of.
+
+use rtnetlink::packet_route::link::{
+    BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage,
+};
+
+use crate::plan::facts::{Bridge, Link, Port, PortState};
+use crate::request::mac::MacAddress;
+
+/// USER_HZ: the kernel gives bridge times to user space in hundredths of a second.
+const USER_HZ: u32 = 100;
+
+/// The facts of one link.
+pub fn read(message: &LinkMessage) -> Link {
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        kind: None,
+        mac: None,
+        mtu: 0,
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        promiscuous: flags.contains(LinkFlags::Promisc),
+        master: None,
+        alias: None,
+        peer: None,
+        bridge: None,
+        port: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Controller(index) => link.master = Some(*index),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Link(index) => link.peer = Some(*index),
+            LinkAttribute::Address(bytes) => {
+                link.mac =
+                    <[u8; 6]>::try_from(bytes.as_slice()).ok().and_then(|bytes| MacAddress::new(bytes).ok());
+            }
+            LinkAttribute::LinkInfo(infos) => infos.iter().for_each(|info| read_info(info, &mut link)),
+            _ => {}
+        }
+    }
+    link
+}
+
+fn read_info(info: &LinkInfo, link: &mut Link) {
+    match info {
+        LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
+        LinkInfo::Data(InfoData::Bridge(attributes)) => link.bridge = Some(read_bridge(attributes)),
+        LinkInfo::PortData(InfoPortData::BridgePort(attributes)) => link.port = Some(read_port(attributes)),
+        _ => {}
+    }
+}
+
+fn read_bridge(attributes: &[InfoBridge]) -> Bridge {
+    let mut bridge = Bridge::default();
+    for attribute in attributes {
+        match attribute {
+            InfoBridge::VlanFiltering(on) => bridge.vlan_filtering = *on,
+            InfoBridge::VlanDefaultPvid(pvid) => bridge.default_pvid = *pvid,
+            InfoBridge::StpState(state) => bridge.stp = *state == BridgeStpState::KernelStp,
+            InfoBridge::ForwardDelay(hundredths) => bridge.forward_delay = hundredths.div_ceil(USER_HZ),
+            _ => {}
+        }
+    }
+    bridge
+}
+
+fn read_port(attributes: &[InfoBridgePort]) -> Port {
+    let mut port = Port { state: PortState::Disabled, hairpin: false, isolated: false };
+    for attribute in attributes {
+        match attribute {
+            InfoBridgePort::State(state) => {
+                port.state = match state {
+                    BridgePortState::Listening => PortState::Listening,
+                    BridgePortState::Learning => PortState::Learning,
+                    BridgePortState::Forwarding => PortState::Forwarding,
+                    BridgePortState::Blocking => PortState::Blocking,
+                    _ => PortState::Disabled,
+                };
+            }
+            InfoBridgePort::HairpinMode(on) => port.hairpin = *on,
+            InfoBridgePort::Isolated(on) => port.isolated = *on,
+            _ => {}
+        }
+    }
+    port
+}

@@ -1,0 +1,78 @@
+//! Another network namespace, entered by a short-lived thread only, so that nobody ever has to switch back.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{FsType, fstatfs};
+
+use crate::report::{Code, Error};
+
+/// NSFS_MAGIC (include/uapi/linux/magic.h).
+const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
+/// The calling thread's own network namespace.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// An open network namespace.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+}
+
+impl Netns {
+    /// Opens the namespace at `path`. Never blocks, whatever lies there.
+    ///
+    /// # Errors
+    /// Code 8 where the path is gone or is no network namespace.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let shown = path.display();
+        let invalid = |why: String| {
+            Error::new(Code::InvalidNetns, format!("CNI_NETNS {shown} {why}"))
+                .remedy("the container is gone or was never there: let the runtime make a new sandbox")
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(path)
+            .map_err(|error| invalid(format!("cannot be opened: {error}")))?;
+        let netns = Self { file };
+        let on_nsfs = fstatfs(&netns.file).is_ok_and(|stat| stat.filesystem_type() == NSFS_MAGIC);
+        if !on_nsfs {
+            return Err(invalid("is not a namespace".into()));
+        }
+        netns.enter(|| ()).map_err(|error| invalid(format!("is not a network namespace: {error}")))?;
+        Ok(netns)
+    }
+
+    /// Whether this is the namespace that the calling thread is in.
+    pub fn is_own(&self) -> bool {
+        let identity = |metadata: io::Result<std::fs::Metadata>| metadata.map(|m| (m.dev(), m.ino())).ok();
+        let own = identity(std::fs::metadata(OWN));
+        own.is_some() && own == identity(self.file.metadata())
+    }
+
+    /// Runs `work` in a thread that is in this namespace. Inside a tokio runtime the thread is, too, so that a socket
+    /// opened there can be used outside.
+    ///
+    /// # Errors
+    /// What `setns(2)` or the start of the thread says.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+                let _guard = runtime.as_ref().map(tokio::runtime::Handle::enter);
+                setns(&self.file, CloneFlags::CLONE_NEWNET)?;
+                Ok(work())
+            })?;
+            thread.join().map_err(|_| io::Error::other("the thread in the other namespace ended early"))?
+        })
+    }
+
+    /// The open file, to name the namespace to the kernel (IFLA_NET_NS_FD).
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}

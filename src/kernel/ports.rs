@@ -1,0 +1,63 @@
+//! The ports of one bridge, read part by part until the reader has seen enough.
+
+use std::io;
+
+use nix::errno::Errno;
+use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use super::link;
+use super::netlink::Refusal;
+use crate::plan::facts::Link;
+
+/// The largest part of a dump that the kernel makes (NLMSG_GOODSIZE grows to 32 KiB).
+const PART_MAX: usize = 32 * 1024;
+
+/// Shows the ports of the bridge to `enough` until it says so. The kernel is asked for this bridge's ports only, and
+/// makes the next part only when the last one was read: a node full of ports costs one part when the uplink is in it.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn read(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Refusal> {
+    let mut request = LinkMessage::default();
+    request.attributes =
+        vec![LinkAttribute::Controller(bridge), LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
+    let mut message = NetlinkMessage::new(
+        NetlinkHeader::default(),
+        NetlinkPayload::from(RouteNetlinkMessage::GetLink(request)),
+    );
+    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+    let mut part = Vec::with_capacity(PART_MAX);
+    loop {
+        part.clear();
+        socket.recv_from(&mut part, 0)?;
+        let mut rest = part.as_slice();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            match message.payload {
+                NetlinkPayload::Done(_) => return Ok(()),
+                NetlinkPayload::Error(error) if error.code.is_some() => {
+                    return Err(Refusal::plain(Errno::from_raw(error.raw_code().saturating_neg())));
+                }
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(port)) => {
+                    let port = link::read(&port);
+                    if port.master == Some(bridge) && enough(port) {
+                        return Ok(());
+                    }
+                }
+                _ => {}
+            }
+            let length = (message.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! ADD: looks at the node, plans, carries it out, and takes everything back when it fails, is aborted or runs late.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::transaction::Transaction;
+use super::{check_uplinks, unseen};
+use crate::kernel::linux::{Linux, bridge_lock, fresh_macs};
+use crate::kernel::lock::Lock;
+use crate::kernel::netlink::Refusal;
+use crate::kernel::netns::Netns;
+use crate::plan::facts::BridgeSeen;
+use crate::plan::step::Step;
+use crate::plan::{self, Plan};
+use crate::report::log::{Level, Log};
+use crate::report::result::{CniResult, Interface};
+use crate::report::{Code, Error, faults};
+use crate::request::Add;
+use crate::request::netconf::UplinkCheck;
+
+/// What is kept of the deadline to take things back: deletions wait for the kernel's RCU.
+const UNDO_SHARE: u32 = 10;
+const UNDO_MAX: Duration = Duration::from_secs(2);
+/// How often a bridge that appears or vanishes between looking and acting is looked at again.
+const PLAN_TRIES: usize = 3;
+
+/// Attaches; the result's JSON.
+///
+/// # Errors
+/// Any code; nothing is left on the node then, or `details` says what is.
+pub async fn add(request: &Add, netns: Netns, log: &Log) -> Result<Value, Error> {
+    let started = Instant::now();
+    let lock = Lock::try_acquire(&super::del::attachment_lock(&request.attachment))
+        .map_err(|error| Error::new(Code::Kernel, format!("cannot take the attachment's lock: {error}")))?
+        .ok_or_else(|| faults::still_running(&request.attachment))?;
+    let kernel = Linux::open(Some(netns)).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let mut transaction = Transaction::new(kernel);
+
+    let deadline = started + request.conf.deadline;
+    let work_until = deadline - (request.conf.deadline / UNDO_SHARE).min(UNDO_MAX);
+    let outcome = tokio::select! {
+        outcome = attach(request, &mut transaction, log) => outcome,
+        () = lock.wanted() => Err(faults::aborted("by a DEL for the same container and interface")),
+        () = super::terminated() => Err(faults::aborted("by a signal")),
+        () = tokio::time::sleep_until(work_until) => Err(Error::new(Code::Deadline, "")),
+    };
+    match outcome {
+        Ok(result) => Ok(result),
+        Err(error) => {
+            let error =
+                if error.code == Code::Deadline { late(request, transaction.current()) } else { error };
+            Err(take_back(transaction, error, deadline).await)
+        }
+    }
+}
+
+async fn attach(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) -> Result<Value, Error> {
+    let plan = join(request, transaction, log).await?;
+    for step in &plan.open {
+        perform(transaction, step).await?;
+    }
+    let name = request.conf.bridge.as_str();
+    let bridge = transaction.kernel().link(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    let interface = |name: &str, mac: Option<String>, mtu: Option<u32>, sandbox: Option<String>| Interface {
+        name: name.to_string(),
+        mac,
+        mtu,
+        sandbox,
+        ..Interface::default()
+    };
+    let host = transaction.kernel().link(&plan.host).await.map_err(|refusal| unseen(&plan.host, &refusal))?;
+    let host_mtu = host.map(|link| link.mtu);
+    let result = CniResult {
+        interfaces: vec![
+            interface(
+                name,
+                bridge.as_ref().and_then(|link| link.mac).map(|mac| mac.to_string()),
+                bridge.as_ref().map(|link| link.mtu),
+                None,
+            ),
+            interface(&plan.host, Some(plan.host_mac.to_string()), host_mtu, None),
+            interface(
+                request.attachment.ifname.as_str(),
+                Some(plan.mac.to_string()),
+                plan.mtu.or(host_mtu),
+                Some(request.netns.to_string_lossy().into_owned()),
+            ),
+        ],
+        dns: request.conf.dns.clone().unwrap_or_default(),
+        ..CniResult::default()
+    };
+    log.write(Level::Info, format_args!("attached {} to {name} as {}", request.attachment.ifname, plan.host));
+    result.render(request.version)
+}
+
+/// Looks at the bridge, plans, and makes the pair a port of it. Whoever may create the bridge does so under a lock, so
+/// that no failing ADD deletes a bridge that another one is about to join.
+async fn join(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) -> Result<Plan, Error> {
+    let name = request.conf.bridge.as_str();
+    let failed =
+        |error: std::io::Error| Error::new(Code::Kernel, format!("cannot take the bridge's lock: {error}"));
+    let _lock = match request.conf.create_bridge {
+        true => Lock::acquire(&bridge_lock(name)).await.map_err(failed)?,
+        false => None,
+    };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let seen = transaction.kernel().bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
+        plan::validate_bridge(&request.conf, &seen)?;
+        let macs = fresh_macs().map_err(|refusal| unseen("random numbers", &refusal))?;
+        if tries == 1 {
+            judge_uplinks(request, transaction.kernel(), &seen, log).await?;
+        }
+        let plan = plan::attach(request, &seen, macs);
+        for warning in &plan.warnings {
+            log.write(Level::Warn, warning);
+        }
+        match join_as_planned(transaction, &plan.join).await {
+            Ok(()) => return Ok(plan),
+            Err((Step::CreateBridge(_), refusal)) if refusal.errno == Errno::EEXIST && tries < PLAN_TRIES => {
+            }
+            Err((step, refusal)) => return Err(explain(transaction, &step, &refusal).await),
+        }
+    }
+}
+
+async fn join_as_planned(
+    transaction: &mut Transaction<Linux>,
+    steps: &[Step],
+) -> Result<(), (Step, Refusal)> {
+    for step in steps {
+        transaction.perform(step).await.map_err(|refusal| (step.clone(), refusal))?;
+    }
+    Ok(())
+}
+
+async fn judge_uplinks(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &Log) -> Result<(), Error> {
+    let verdict = match (request.conf.uplink_check, seen) {
+        (UplinkCheck::Off, _) => return Ok(()),
+        (_, BridgeSeen::Present(bridge)) => check_uplinks(kernel, bridge, &request.conf).await,
+        (_, BridgeSeen::Missing { .. }) => Err(faults::no_uplink(request.conf.bridge.as_str())),
+    };
+    match verdict {
+        Err(error) if request.conf.uplink_check == UplinkCheck::Warn => {
+            log.write(Level::Warn, format_args!("{error}; {}", error.details()));
+            Ok(())
+        }
+        verdict => verdict,
+    }
+}
+
+async fn perform(transaction: &mut Transaction<Linux>, step: &Step) -> Result<(), Error> {
+    match transaction.perform(step).await {
+        Ok(()) => Ok(()),
+        Err(refusal) => Err(explain(transaction, step, &refusal).await),
+    }
+}
+
+/// The refusal of a step in the user's words.
+async fn explain(transaction: &mut Transaction<Linux>, step: &Step, refusal: &Refusal) -> Error {
+    match (step, refusal.errno) {
+        (Step::AddVeth(spec), Errno::EXFULL) => faults::port_limit(&spec.bridge),
+        (Step::AddVeth(spec), Errno::EEXIST) => {
+            let host_exists = matches!(transaction.kernel().link(&spec.host).await, Ok(Some(_)));
+            faults::interface_exists(&spec.ifname, &spec.host, host_exists)
+        }
+        _ => faults::refused(step, refusal),
+    }
+}
+
+fn late(request: &Add, current: Option<&Step>) -> Error {
+    let seconds = request.conf.deadline.as_secs_f32();
+    match current {
+        Some(Step::RaisePort { port, await_forwarding: true }) => faults::not_forwarding(port, seconds),
+        Some(step) => {
+            Error::new(Code::Deadline, format!("deadline of {seconds} s expired, trying to {step}"))
+        }
+        None => Error::new(Code::Deadline, format!("deadline of {seconds} s expired")),
+    }
+    .remedy("raise \"deadline\" (at most \"60s\") if the node is just slow")
+}
+
+async fn take_back(mut transaction: Transaction<Linux>, error: Error, deadline: Instant) -> Error {
+    match timeout_at(deadline, transaction.roll_back()).await {
+        Ok(remains) => {
+            remains.into_iter().fold(error, |error, line| error.evidence(format!("left behind: {line}")))
+        }
+        Err(_) => {
+            error.evidence("left behind: the deadline expired while taking things back; DEL removes them")
+        }
+    }
+}

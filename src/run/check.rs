@@ -1,0 +1,107 @@
+//! CHECK: verifies what this plugin made, and only that; what KubeVirt and chained plugins change is theirs.
+
+use super::unseen;
+use crate::kernel::linux::Linux;
+use crate::kernel::netns::Netns;
+use crate::plan::facts::{BridgeSeen, Link};
+use crate::plan::{names, validate_bridge};
+use crate::report::{Error, faults};
+use crate::request::vlan::Vlans;
+use crate::request::{Add, Check};
+
+/// Verifies.
+///
+/// # Errors
+/// Codes 100 to 103 about the bridge, 123 naming everything that differs.
+pub async fn check(request: &Check, netns: Netns) -> Result<(), Error> {
+    let add = &request.add;
+    let mut kernel = Linux::open(Some(netns)).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let name = add.conf.bridge.as_str();
+    let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    let bridge = match seen {
+        BridgeSeen::Present(bridge) => bridge,
+        BridgeSeen::Missing { present } => return Err(faults::bridge_missing(name, &present)),
+    };
+    validate_bridge(&add.conf, &BridgeSeen::Present(bridge.clone()))?;
+
+    let host = names::host_interface(&add.attachment);
+    let Some(link) = kernel.link(&host).await.map_err(|refusal| unseen(&host, &refusal))? else {
+        return Err(faults::differs(&host, &["it does not exist any more".to_string()]));
+    };
+    let mut differences = port_differences(add, &link, &bridge);
+    if let Some(vlans) = &add.conf.vlans {
+        differences.extend(vlan_differences(&kernel, &link, vlans).await?);
+    }
+    differences.extend(container_differences(&mut kernel, add, &link).await?);
+    if differences.is_empty() { Ok(()) } else { Err(faults::differs(&host, &differences)) }
+}
+
+fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
+    let mut differences = Vec::new();
+    if link.master != Some(bridge.index) {
+        differences.push(format!("it is no longer a port of {}", bridge.name));
+    }
+    if !link.up {
+        differences.push("it is down".to_string());
+    }
+    let flags = link.port.map(|port| (port.hairpin, port.isolated));
+    for (what, wanted, found) in [
+        ("hairpinMode", add.conf.hairpin, flags.map(|(hairpin, _)| hairpin)),
+        ("portIsolation", add.conf.isolated, flags.map(|(_, isolated)| isolated)),
+    ] {
+        if let Some(found) = found.filter(|found| *found != wanted) {
+            differences.push(format!("{what} is {found}, wanted {wanted}"));
+        }
+    }
+    differences
+}
+
+async fn vlan_differences(kernel: &Linux, link: &Link, wanted: &Vlans) -> Result<Vec<String>, Error> {
+    if link.port.is_none() {
+        return Ok(Vec::new());
+    }
+    let found = kernel
+        .vlans(link)
+        .await
+        .map_err(|refusal| unseen(&format!("the VLANs of {}", link.name), &refusal))?;
+    let mut differences = Vec::new();
+    if found.pvid != Some(wanted.native) {
+        let shown = found.pvid.map_or("missing".to_string(), |pvid| pvid.to_string());
+        differences.push(format!("its native VLAN is {shown}, wanted {}", wanted.native));
+    }
+    let missing = wanted.tagged.iter().find(|range| !(range.first..=range.last).all(|id| found.contains(id)));
+    if let Some(range) = missing {
+        differences.push(format!("VLAN {range} is missing"));
+    }
+    let foreign = found.untagged.iter().chain(&found.tagged);
+    let foreign = foreign.filter(|range| !(range.first..=range.last).all(|id| wanted.contains(id)));
+    if !wanted.keep_default
+        && let Some(range) = foreign.min()
+    {
+        differences.push(format!("VLAN {range} is allowed, wanted only its own"));
+    }
+    Ok(differences)
+}
+
+/// In VM mode the container side may have any name and MAC by now; it only has to be there.
+async fn container_differences(kernel: &mut Linux, add: &Add, host: &Link) -> Result<Vec<String>, Error> {
+    let unreadable = |refusal| unseen("the container's interfaces", &refusal);
+    let peer = match host.peer {
+        Some(index) => kernel.container_link_by_index(index).await.map_err(unreadable)?,
+        None => None,
+    };
+    let ifname = add.attachment.ifname.as_str();
+    let Some(peer) = peer.filter(|peer| peer.peer == Some(host.index)) else {
+        return Ok(vec![format!("its peer is no longer in the container (was {ifname})")]);
+    };
+    let mut differences = Vec::new();
+    if !add.conf.vm_mode {
+        if peer.name != ifname {
+            differences.push(format!("{ifname} in the container is now called {}", peer.name));
+        }
+        if !peer.up {
+            differences.push(format!("{ifname} in the container is down"));
+        }
+    }
+    Ok(differences)
+}

@@ -1,0 +1,48 @@
+//! Carries out what was planned, and takes it back in reverse when a step fails.
+
+pub mod add;
+pub mod check;
+pub mod del;
+pub mod gc;
+pub mod status;
+mod transaction;
+
+use crate::kernel::linux::Linux;
+use crate::kernel::netlink::Refusal;
+use crate::plan::facts::{Link, Uplink};
+use crate::plan::uplink;
+use crate::report::{Code, Error};
+use crate::request::netconf::NetConf;
+
+/// What the kernel refused while it was being looked at.
+pub(crate) fn unseen(what: &str, refusal: &Refusal) -> Error {
+    Error::new(Code::Kernel, format!("cannot read {what}: {refusal}"))
+}
+
+/// Judges the uplinks of the config's bridge, reading as few of its ports as the verdict needs.
+///
+/// # Errors
+/// Codes 104, 105, 106; 124 where they cannot be read.
+pub(crate) async fn check_uplinks(kernel: &Linux, bridge: &Link, conf: &NetConf) -> Result<(), Error> {
+    let Some(kind) = &bridge.bridge else { return Ok(()) };
+    let verdict = |uplinks: &[Uplink]| uplink::judge(&bridge.name, kind, conf.vlans.as_ref(), uplinks);
+    let uplinks = kernel
+        .uplinks(bridge, |uplink| verdict(std::slice::from_ref(uplink)).is_ok())
+        .await
+        .map_err(|refusal| unseen(&format!("the ports of bridge {}", bridge.name), &refusal))?;
+    verdict(&uplinks)
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub(crate) async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,31 @@
+//! STATUS: whether an ADD with this config would be served.
+
+use super::{check_uplinks, unseen};
+use crate::kernel::linux::Linux;
+use crate::plan::facts::BridgeSeen;
+use crate::plan::validate_bridge;
+use crate::report::{Code, Error};
+use crate::request::Status;
+use crate::request::netconf::UplinkCheck;
+
+/// Answers.
+///
+/// # Errors
+/// Code 50 where ADD would fail, 51 where the attachments that exist are cut off, too.
+pub async fn status(request: &Status) -> Result<(), Error> {
+    let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let name = request.conf.bridge.as_str();
+    let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    validate_bridge(&request.conf, &seen).map_err(unavailable)?;
+    match (&seen, request.conf.uplink_check) {
+        (BridgeSeen::Present(bridge), UplinkCheck::Fail) => {
+            check_uplinks(&kernel, bridge, &request.conf).await.map_err(unavailable)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unavailable(error: Error) -> Error {
+    let cut_off = matches!(error.code, Code::BridgeDown | Code::NoUplink | Code::UplinkNoCarrier);
+    error.recoded(if cut_off { Code::LimitedConnectivity } else { Code::NotAvailable })
+}

@@ -1,0 +1,185 @@
+//! All or nothing: steps on a kernel, each with its undo noted before it begins.
+
+use crate::kernel::Kernel;
+use crate::kernel::netlink::Refusal;
+use crate::plan::step::{Step, Undo};
+
+/// Steps that were begun and how to take them back.
+pub struct Transaction<K> {
+    kernel: K,
+    undo: Vec<Undo>,
+    current: Option<Step>,
+}
+
+impl<K: Kernel> Transaction<K> {
+    /// Begins with nothing done.
+    pub fn new(kernel: K) -> Self {
+        Self { kernel, undo: Vec::new(), current: None }
+    }
+
+    /// The kernel, to look at.
+    pub fn kernel(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    /// The step that is being carried out.
+    pub fn current(&self) -> Option<&Step> {
+        self.current.as_ref()
+    }
+
+    /// Carries out one step. Its undo is noted first, so that a step that is interrupted is taken back, too; a step
+    /// that the kernel refused as a whole left nothing.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn perform(&mut self, step: &Step) -> Result<(), Refusal> {
+        let noted = self.undo.len();
+        self.undo.extend(step.undo());
+        self.current = Some(step.clone());
+        let outcome = self.kernel.apply(step).await;
+        self.current = None;
+        if outcome.is_err() && step.is_atomic() {
+            self.undo.truncate(noted);
+        }
+        outcome
+    }
+
+    /// Takes everything back, last first, and goes on when something cannot be; says what.
+    pub async fn roll_back(&mut self) -> Vec<String> {
+        let mut remains = Vec::new();
+        while let Some(undo) = self.undo.pop() {
+            if let Err(refusal) = self.kernel.revert(&undo).await {
+                remains.push(format!("cannot {undo}: {refusal}"));
+            }
+        }
+        remains
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::facts::{Bridge, BridgeSeen, Link};
+    use crate::plan::{FreshMacs, attach};
+    use crate::request::Request;
+    use crate::request::environment::{Command, Variables};
+    use crate::request::mac::MacAddress;
+    use nix::errno::Errno;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+
+    /// A kernel that keeps book of what exists, and fails at one step.
+    #[derive(Default)]
+    struct Fake {
+        exists: BTreeSet<String>,
+        applied: usize,
+        fails_at: usize,
+        fails_halfway: bool,
+    }
+
+    impl Kernel for Fake {
+        async fn apply(&mut self, step: &Step) -> Result<(), Refusal> {
+            self.applied += 1;
+            let fails = self.applied == self.fails_at;
+            if fails && (step.is_atomic() || !self.fails_halfway) {
+                return Err(Refusal::plain(Errno::EPERM));
+            }
+            match step {
+                Step::CreateBridge(spec) => self.exists.insert(format!("bridge {}", spec.name)),
+                Step::AddVeth(spec) => self.exists.insert(format!("veth {}", spec.host)),
+                Step::SetPromiscuous { bridge } => self.exists.insert(format!("promiscuous {bridge}")),
+                Step::ConfigurePort(_)
+                | Step::SetVlans(_)
+                | Step::SilenceContainer { .. }
+                | Step::RaiseContainer { .. }
+                | Step::RaisePort { .. } => true,
+            };
+            if fails { Err(Refusal::plain(Errno::EPERM)) } else { Ok(()) }
+        }
+
+        async fn revert(&mut self, undo: &Undo) -> Result<(), Refusal> {
+            match undo {
+                Undo::DeleteBridge(name) => self.exists.remove(&format!("bridge {name}")),
+                Undo::DeleteVeth(name) => self.exists.remove(&format!("veth {name}")),
+                Undo::ClearPromiscuous(name) => self.exists.remove(&format!("promiscuous {name}")),
+            };
+            Ok(())
+        }
+    }
+
+    fn steps(conf: Value, seen: &BridgeSeen) -> Vec<Step> {
+        let mut object =
+            json!({"cniVersion": "1.0.0", "name": "lan", "type": "bridge-dhcp", "bridge": "br0"});
+        object.as_object_mut().unwrap().extend(conf.as_object().unwrap().clone());
+        let environment =
+            [("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "net1"), ("CNI_NETNS", "/x"), ("CNI_PATH", "/")];
+        let variables =
+            Variables::new(environment.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        let request = Request::parse(Command::Add, &variables, object.as_object().unwrap()).unwrap();
+        let Some(Request::Add(add)) = request else { panic!() };
+        let mac = MacAddress::local([0; 6]);
+        let plan = attach(&add, seen, FreshMacs { container: mac, host: mac, bridge: mac });
+        plan.join.into_iter().chain(plan.open).collect()
+    }
+
+    fn bridge() -> BridgeSeen {
+        BridgeSeen::Present(Box::new(Link {
+            index: 2,
+            name: "br0".into(),
+            kind: Some("bridge".into()),
+            mac: None,
+            mtu: 9000,
+            up: true,
+            carrier: true,
+            promiscuous: false,
+            master: None,
+            alias: None,
+            peer: None,
+            bridge: Some(Bridge { vlan_filtering: true, default_pvid: 1, ..Bridge::default() }),
+            port: None,
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_failure_at_any_step_of_any_add_leaves_nothing() {
+        let missing = || BridgeSeen::Missing { present: Vec::new() };
+        let adds = [
+            (json!({}), bridge()),
+            (json!({"disableContainerInterface": true, "vlan": 100}), bridge()),
+            (
+                json!({"vlanTrunk": [{"minID": 1, "maxID": 4094}], "promiscMode": true, "portIsolation": true}),
+                bridge(),
+            ),
+            (json!({"createBridge": true, "vlan": 5, "promiscMode": true}), missing()),
+            (json!({"isGateway": true, "disableContainerInterface": true}), missing()),
+        ];
+        for (conf, seen) in adds {
+            let steps = steps(conf, &seen);
+            for (fails_at, fails_halfway) in (1..=steps.len()).flat_map(|n| [(n, false), (n, true)]) {
+                let mut transaction = Transaction::new(Fake { fails_at, fails_halfway, ..Fake::default() });
+                let mut failed = None;
+                for step in &steps {
+                    if transaction.perform(step).await.is_err() {
+                        failed = Some(step);
+                        break;
+                    }
+                }
+                assert_eq!(failed, Some(&steps[fails_at - 1]));
+                assert!(transaction.roll_back().await.is_empty());
+                assert!(
+                    transaction.kernel().exists.is_empty(),
+                    "step {fails_at}: {:?}",
+                    transaction.kernel().exists
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_port_goes_up_last_and_the_vm_side_never() {
+        let steps =
+            steps(json!({"disableContainerInterface": true, "vlan": 100, "promiscMode": true}), &bridge());
+        assert!(matches!(steps.last(), Some(Step::RaisePort { await_forwarding: false, .. })));
+        assert!(!steps.iter().any(|step| matches!(step, Step::RaiseContainer { .. })));
+    }
+}
