@@ -49,8 +49,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log that the config names with `logFile` and `logLevel`; `context` stands in every line. Without a file,
-    /// or where it cannot be opened, warnings and errors still go to standard error.
+    /// The log that the config names with `logFile` and `logLevel`; `context` stands in every line. Without a file, or where it cannot be opened, warnings and errors still go to standard error.
     pub fn open(object: &Map<String, Value>, context: String) -> Self {
         let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let file = text("logFile").and_then(|path| {
@@ -66,7 +65,7 @@ impl Log {
             return;
         }
         let message = message.to_string().replace('\n', "; ");
-        if level <= Level::Warn {
+        if level == Level::Warn {
             complain(&message);
         }
         if let Some(mut file) = self.file.as_ref() {
