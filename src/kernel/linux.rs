@@ -3,11 +3,12 @@
 use futures_util::StreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Prop,
 };
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use std::os::fd::AsRawFd;
 
@@ -17,7 +18,7 @@ use super::netns::Netns;
 use super::{Kernel, link, ports, vlan};
 use crate::plan::facts::{BridgeSeen, Link, PortState, PortVlans, Uplink};
 use crate::plan::names::{Label, is_container_port};
-use crate::plan::step::{BridgeSpec, PortSpec, Step, Undo, VethSpec, VlanSpec};
+use crate::plan::step::{BridgeSpec, EnslaveSpec, PortSpec, Step, Undo, VethSpec, VlanSpec};
 use crate::request::mac::MacAddress;
 
 /// RTNLGRP_LINK (include/uapi/linux/rtnetlink.h).
@@ -132,6 +133,46 @@ impl Linux {
         vlan::read(port.index).await
     }
 
+    /// The port on which the bridge has learned the address, asked for by address: no dump.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that the address is unknown.
+    pub async fn learned_on(
+        &self,
+        bridge: &Link,
+        mac: MacAddress,
+        vlan: Option<u16>,
+    ) -> Result<Option<Link>, Refusal> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Bridge;
+        message.header.ifindex = bridge.index;
+        message.header.flags = NeighbourFlags::Own;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
+        message.attributes.extend(vlan.map(NeighbourAttribute::Vlan));
+        let answers = match self.host.request(RouteNetlinkMessage::GetNeighbour(message), 0).await {
+            Err(refusal) if refusal.errno == Errno::ENOENT => return Ok(None),
+            answers => answers?,
+        };
+        let index = answers.iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewNeighbour(entry) => Some(entry.header.ifindex),
+            _ => None,
+        });
+        match index {
+            Some(index) if index != bridge.index => self.link_by_index(index).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The interface with that index on the node.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that there is none.
+    pub async fn link_by_index(&self, index: u32) -> Result<Option<Link>, Refusal> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        request_link(&self.host, message).await
+    }
+
     /// Deletes the interface of that name in the container.
     ///
     /// # Errors
@@ -196,25 +237,80 @@ impl Linux {
     }
 
     async fn configure_port(&self, spec: &PortSpec) -> Result<(), Refusal> {
-        let mut message = named(&spec.port);
-        message.attributes.push(LinkAttribute::IfAlias(spec.alias.clone()));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![
-                InfoBridgePort::HairpinMode(spec.hairpin),
-                InfoBridgePort::Isolated(spec.isolated),
-            ])),
-        ]));
-        self.host.request(RouteNetlinkMessage::NewLink(message), 0).await?;
+        self.mark_port(&spec.port, &spec.alias, Some((spec.hairpin, spec.isolated))).await?;
         silence(&self.host, &spec.port).await
+    }
+
+    async fn enslave(&self, spec: &EnslaveSpec) -> Result<(), Refusal> {
+        let bridge = self.link(&spec.bridge).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
+        let mut message = named(&spec.port);
+        message.header.change_mask = LinkFlags::Up;
+        message.attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
+        message.attributes.extend(spec.mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec())));
+        self.host.request(RouteNetlinkMessage::SetLink(message), 0).await?;
+        let mut message = named(&spec.port);
+        message.attributes.push(LinkAttribute::Controller(bridge.index));
+        self.host.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
+    }
+
+    /// Takes an interface off its bridge, then gives it back what it had.
+    async fn release(&self, before: &Link) -> Result<(), Refusal> {
+        let mut message = named(&before.name);
+        message.attributes.push(LinkAttribute::Controller(0));
+        gone_is_done(self.host.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop))?;
+        let mut message = named(&before.name);
+        message.header.flags = if before.up { LinkFlags::Up } else { LinkFlags::empty() };
+        message.header.change_mask = LinkFlags::Up;
+        message.attributes.push(LinkAttribute::Mtu(before.mtu));
+        message.attributes.extend(before.mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec())));
+        gone_is_done(self.host.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop))
+    }
+
+    async fn add_alternative_name(&self, port: &str, name: &str) -> Result<(), Refusal> {
+        let message = alternative_name(port, name);
+        self.host
+            .request(RouteNetlinkMessage::NewLinkProp(message), NLM_F_CREATE | NLM_F_EXCL)
+            .await
+            .map(drop)
+    }
+
+    async fn remove_alternative_name(&self, port: &str, name: &str) -> Result<(), Refusal> {
+        let removed =
+            self.host.request(RouteNetlinkMessage::DelLinkProp(alternative_name(port, name)), 0).await;
+        match removed {
+            Err(refusal) if matches!(refusal.errno, Errno::ENOENT | Errno::ENODEV) => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+
+    async fn mark_port(&self, port: &str, alias: &str, flags: Option<(bool, bool)>) -> Result<(), Refusal> {
+        let mut message = named(port);
+        message.attributes.push(LinkAttribute::IfAlias(alias.to_string()));
+        message.attributes.extend(flags.map(|(hairpin, isolated)| port_flags(hairpin, isolated)));
+        self.host.request(RouteNetlinkMessage::NewLink(message), 0).await.map(drop)
+    }
+
+    async fn restore_vlans(&self, port: &str, before: &PortVlans) -> Result<(), Refusal> {
+        let Some(link) = self.link(port).await? else { return Ok(()) };
+        let now = vlan::read(link.index).await?;
+        self.send_all(vlan::restore(link.index, &now, before)).await
+    }
+
+    async fn send_all(&self, messages: Vec<RouteNetlinkMessage>) -> Result<(), Refusal> {
+        for message in messages {
+            self.host.request(message, 0).await?;
+        }
+        Ok(())
+    }
+
+    async fn replace_vlans(&self, spec: &VlanSpec, before: &PortVlans) -> Result<(), Refusal> {
+        let port = self.link(&spec.port).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
+        self.send_all(vlan::replace(port.index, spec, before)).await
     }
 
     async fn set_vlans(&self, spec: &VlanSpec) -> Result<(), Refusal> {
         let port = self.link(&spec.port).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
-        for message in vlan::change(port.index, spec) {
-            self.host.request(message, 0).await?;
-        }
-        Ok(())
+        self.send_all(vlan::change(port.index, spec)).await
     }
 
     async fn raise_port(&self, port: &str, await_forwarding: bool) -> Result<(), Refusal> {
@@ -253,7 +349,8 @@ impl Linux {
     /// Deletes a veth pair by its host side, if it is ours: labelled, or not yet labelled by an ADD that was killed.
     async fn delete_veth(&self, name: &str) -> Result<(), Refusal> {
         let Some(link) = self.link(name).await? else { return Ok(()) };
-        let ours = link.alias.as_deref().is_none_or(|alias| Label::from_alias(alias).is_some());
+        let label = link.alias.as_deref().map(Label::from_alias);
+        let ours = label.is_none_or(|label| label.is_some_and(|label| label.chain.is_none()));
         if link.kind.as_deref() != Some("veth") || !ours {
             return Ok(());
         }
@@ -268,6 +365,12 @@ impl Kernel for Linux {
             Step::AddVeth(spec) => self.add_veth(spec).await,
             Step::ConfigurePort(spec) => self.configure_port(spec).await,
             Step::SetVlans(spec) => self.set_vlans(spec).await,
+            Step::ReplaceVlans { spec, before } => self.replace_vlans(spec, before).await,
+            Step::Enslave(spec) => self.enslave(spec).await,
+            Step::AddAlternativeName { port, name } => self.add_alternative_name(port, name).await,
+            Step::MarkPort { spec, .. } => {
+                self.mark_port(&spec.port, &spec.alias, Some((spec.hairpin, spec.isolated))).await
+            }
             Step::SetPromiscuous { bridge } => set_flag(&self.host, bridge, LinkFlags::Promisc, true).await,
             Step::SilenceContainer { ifname } => silence(self.container()?, ifname).await,
             Step::RaiseContainer { ifname } => set_flag(self.container()?, ifname, LinkFlags::Up, true).await,
@@ -279,6 +382,13 @@ impl Kernel for Linux {
         match undo {
             Undo::DeleteBridge(name) => self.delete_unused_bridge(name).await,
             Undo::DeleteVeth(name) => self.delete_veth(name).await,
+            Undo::Release(before) => self.release(before).await,
+            Undo::RemoveAlternativeName { port, name } => self.remove_alternative_name(port, name).await,
+            Undo::UnmarkPort(before) => {
+                let flags = before.port.map(|port| (port.hairpin, port.isolated));
+                gone_is_done(self.mark_port(&before.name, before.alias.as_deref().unwrap_or(""), flags).await)
+            }
+            Undo::RestoreVlans { port, vlans } => self.restore_vlans(port, vlans).await,
             Undo::ClearPromiscuous(name) => {
                 gone_is_done(set_flag(&self.host, name, LinkFlags::Promisc, false).await)
             }
@@ -293,7 +403,7 @@ pub fn bridge_lock(name: &str) -> String {
 
 /// Whether a bridge port may lead off the node: hardware, bonds, VLAN devices and the like; a veth only when it is not
 /// named as the host side of a container.
-fn leads_off_the_node(port: &Link) -> bool {
+pub fn leads_off_the_node(port: &Link) -> bool {
     match port.kind.as_deref() {
         Some("tun" | "dummy" | "ifb") => false,
         Some("veth") => {
@@ -323,6 +433,22 @@ pub fn fresh_macs() -> Result<crate::plan::FreshMacs, Refusal> {
         host: MacAddress::host_side(random_mac_bytes()?),
         bridge: MacAddress::local(random_mac_bytes()?),
     })
+}
+
+fn port_flags(hairpin: bool, isolated: bool) -> LinkAttribute {
+    LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![
+            InfoBridgePort::HairpinMode(hairpin),
+            InfoBridgePort::Isolated(isolated),
+        ])),
+    ])
+}
+
+fn alternative_name(port: &str, name: &str) -> LinkMessage {
+    let mut message = named(port);
+    message.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(name.to_string())]));
+    message
 }
 
 fn named(name: &str) -> LinkMessage {

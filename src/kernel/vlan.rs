@@ -134,30 +134,69 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 pub fn change(index: u32, spec: &VlanSpec) -> Vec<RouteNetlinkMessage> {
     let native =
         BridgeVlanInfo { flags: BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged, vid: spec.native };
-    let wanted =
-        std::iter::once(native).chain(spec.tagged.iter().flat_map(range)).map(AfSpecBridge::VlanInfo);
-    let mut messages = vec![RouteNetlinkMessage::SetLink(message(index, wanted.collect()))];
-    if let Some(vid) = spec.remove {
-        let unwanted = BridgeVlanInfo { flags: BridgeVlanInfoFlags::empty(), vid };
-        messages.push(RouteNetlinkMessage::DelLink(message(index, vec![AfSpecBridge::VlanInfo(unwanted)])));
+    let tagged = spec.tagged.iter().flat_map(|range| infos(range, BridgeVlanInfoFlags::empty()));
+    let mut messages = vec![add(index, std::iter::once(native).chain(tagged).collect())];
+    messages.extend(spec.remove.map(|id| remove(index, &[VlanRange { first: id, last: id }])));
+    messages
+}
+
+/// The messages that leave exactly the VLANs of `spec` on a port that carries those of `before`.
+pub fn replace(index: u32, spec: &VlanSpec, before: &PortVlans) -> Vec<RouteNetlinkMessage> {
+    let kept = |id: u16| {
+        id == spec.native || spec.tagged.iter().any(|range| (range.first..=range.last).contains(&id))
+    };
+    let all = before.untagged.iter().chain(&before.tagged);
+    let unwanted = all.flat_map(|range| range.first..=range.last).filter(|id| !kept(*id));
+    let unwanted = merged(unwanted.map(|id| VlanRange { first: id, last: id }).collect());
+    let mut messages = change(index, &VlanSpec { remove: None, ..spec.clone() });
+    if !unwanted.is_empty() && spec.remove.is_some() {
+        messages.push(remove(index, &unwanted));
     }
     messages
 }
 
-fn range(range: &VlanRange) -> Vec<BridgeVlanInfo> {
+/// The messages that give a port, which carries `now`, the VLANs of `before` again.
+pub fn restore(index: u32, now: &PortVlans, before: &PortVlans) -> Vec<RouteNetlinkMessage> {
+    let all: Vec<VlanRange> = now.untagged.iter().chain(&now.tagged).copied().collect();
+    let untagged = before.untagged.iter().flat_map(|range| infos(range, BridgeVlanInfoFlags::Untagged));
+    let tagged = before.tagged.iter().flat_map(|range| infos(range, BridgeVlanInfoFlags::empty()));
+    let pvid = before.pvid.map(|vid| {
+        let untagged = before.untagged.iter().any(|range| (range.first..=range.last).contains(&vid));
+        let egress = if untagged { BridgeVlanInfoFlags::Untagged } else { BridgeVlanInfoFlags::empty() };
+        BridgeVlanInfo { flags: BridgeVlanInfoFlags::Pvid | egress, vid }
+    });
+    let mut messages = Vec::new();
+    if !all.is_empty() {
+        messages.push(remove(index, &merged(all)));
+    }
+    messages.push(add(index, untagged.chain(tagged).chain(pvid).collect()));
+    messages
+}
+
+fn add(index: u32, vlans: Vec<BridgeVlanInfo>) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::SetLink(message(index, vlans))
+}
+
+fn remove(index: u32, ranges: &[VlanRange]) -> RouteNetlinkMessage {
+    let vlans = ranges.iter().flat_map(|range| infos(range, BridgeVlanInfoFlags::empty()));
+    RouteNetlinkMessage::DelLink(message(index, vlans.collect()))
+}
+
+fn infos(range: &VlanRange, flags: BridgeVlanInfoFlags) -> Vec<BridgeVlanInfo> {
     if range.first == range.last {
-        return vec![BridgeVlanInfo { flags: BridgeVlanInfoFlags::empty(), vid: range.first }];
+        return vec![BridgeVlanInfo { flags, vid: range.first }];
     }
     vec![
-        BridgeVlanInfo { flags: BridgeVlanInfoFlags::RangeBegin, vid: range.first },
-        BridgeVlanInfo { flags: BridgeVlanInfoFlags::RangeEnd, vid: range.last },
+        BridgeVlanInfo { flags: flags | BridgeVlanInfoFlags::RangeBegin, vid: range.first },
+        BridgeVlanInfo { flags: flags | BridgeVlanInfoFlags::RangeEnd, vid: range.last },
     ]
 }
 
-fn message(index: u32, vlans: Vec<AfSpecBridge>) -> LinkMessage {
+fn message(index: u32, vlans: Vec<BridgeVlanInfo>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header = LinkHeader { interface_family: AddressFamily::Bridge, index, ..LinkHeader::default() };
-    message.attributes = vec![LinkAttribute::AfSpecBridge(vlans)];
+    message.attributes =
+        vec![LinkAttribute::AfSpecBridge(vlans.into_iter().map(AfSpecBridge::VlanInfo).collect())];
     message
 }
 

@@ -1,5 +1,6 @@
 //! What a request means: facts and request in, steps out; no I/O.
 
+pub mod chained;
 pub mod facts;
 pub mod names;
 pub mod step;

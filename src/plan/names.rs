@@ -13,7 +13,7 @@ const HOST_NAME_DIGITS: usize = 11;
 /// What every alias of ours begins with.
 const ALIAS_MARK: &str = "bridge-dhcp";
 /// Longest network name or container id in an alias: the kernel's alias ends at 255 bytes (IFALIASZ).
-const ALIAS_FIELD_MAX: usize = 72;
+const ALIAS_FIELD_MAX: usize = 64;
 
 /// The host-side interface of an attachment: `veth` and the first 11 hex digits of SHA-256 of `container/ifname`.
 /// NetworkManager and udev leave `veth*` alone.
@@ -29,12 +29,21 @@ pub fn is_container_port(name: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// What another plugin's interface was before it was chained to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainedPort {
+    /// No port: it was put on the bridge, and comes off it again.
+    Enslaved,
+    /// A port of the bridge already.
+    Joined,
+}
+
 /// What IFLA_IFALIAS of a host-side interface records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     /// The network, shortened like [`Label::network_field`].
     pub network: String,
-    /// The container id, shortened where it is longer than 72 bytes.
+    /// The container id, shortened where it is longer than 64 bytes.
     pub container: String,
     /// The interface's name in the container.
     pub ifname: String,
@@ -42,6 +51,8 @@ pub struct Label {
     pub mac: Option<MacAddress>,
     /// VM mode.
     pub vm_mode: bool,
+    /// Chained mode: whose port it was.
+    pub chain: Option<ChainedPort>,
     /// `namespace/name` of the pod, where known and where there was room.
     pub pod: Option<String>,
 }
@@ -61,8 +72,15 @@ impl Label {
             ifname: attachment.ifname.to_string(),
             mac,
             vm_mode,
+            chain: None,
             pod: pod.map(str::to_string),
         }
+    }
+
+    /// The label of another plugin's interface.
+    #[must_use]
+    pub fn chained(self, port: ChainedPort) -> Self {
+        Self { chain: Some(port), ..self }
     }
 
     /// How an attachment's container and interface stand in an alias.
@@ -91,6 +109,11 @@ impl Label {
         if self.vm_mode {
             text.push_str(" mode=vm");
         }
+        match self.chain {
+            Some(ChainedPort::Enslaved) => text.push_str(" chain=enslaved"),
+            Some(ChainedPort::Joined) => text.push_str(" chain=joined"),
+            None => {}
+        }
         if let Some(pod) = self.pod.as_ref().filter(|pod| text.len() + pod.len() + 5 <= 255) {
             let _ = write!(text, " pod={pod}");
         }
@@ -112,6 +135,11 @@ impl Label {
             ifname: field("ifname")?.to_string(),
             mac: field("mac").and_then(|text| MacAddress::parse(text).ok()),
             vm_mode: field("mode") == Some("vm"),
+            chain: match field("chain") {
+                Some("enslaved") => Some(ChainedPort::Enslaved),
+                Some(_) => Some(ChainedPort::Joined),
+                None => None,
+            },
             pod: field("pod").map(str::to_string),
         })
     }

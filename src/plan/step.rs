@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::plan::facts::{Link, PortVlans};
 use crate::request::mac::MacAddress;
 use crate::request::vlan::VlanRange;
 
@@ -51,6 +52,21 @@ pub struct PortSpec {
     pub isolated: bool,
 }
 
+/// Another plugin's interface that becomes a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnslaveSpec {
+    /// The interface.
+    pub port: String,
+    /// The bridge.
+    pub bridge: String,
+    /// MTU that it must have so as not to change the bridge's; `None` leaves it.
+    pub mtu: Option<u32>,
+    /// MAC that it must have so as not to change the bridge's; `None` leaves it.
+    pub mac: Option<MacAddress>,
+    /// What it was before.
+    pub before: Link,
+}
+
 /// The VLANs to put on a port and the one to take off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VlanSpec {
@@ -71,10 +87,33 @@ pub enum Step {
     CreateBridge(BridgeSpec),
     /// Create the veth pair.
     AddVeth(VethSpec),
+    /// Make another plugin's interface a port, and leave it down.
+    Enslave(EnslaveSpec),
+    /// Give another plugin's interface the name under which DEL finds it.
+    AddAlternativeName {
+        /// The interface.
+        port: String,
+        /// The derived name.
+        name: String,
+    },
+    /// Label a port of another plugin's and set its flags.
+    MarkPort {
+        /// What it shall be.
+        spec: PortSpec,
+        /// What it was before.
+        before: Link,
+    },
     /// Label the port, set its flags, keep the kernel from giving it an IPv6 address.
     ConfigurePort(PortSpec),
     /// Set the port's VLANs.
     SetVlans(VlanSpec),
+    /// Set the VLANs of a port that carried some before.
+    ReplaceVlans {
+        /// What they shall be.
+        spec: VlanSpec,
+        /// What they were.
+        before: PortVlans,
+    },
     /// Make the bridge promiscuous.
     SetPromiscuous {
         /// The bridge.
@@ -106,6 +145,24 @@ pub enum Undo {
     DeleteBridge(String),
     /// Delete the veth pair by its host side; VLANs, flags and labels go with it.
     DeleteVeth(String),
+    /// Take the interface off the bridge and give it back its MTU, MAC and state.
+    Release(Box<Link>),
+    /// Take the derived name off another plugin's interface.
+    RemoveAlternativeName {
+        /// The interface.
+        port: String,
+        /// The derived name.
+        name: String,
+    },
+    /// Give the port back its label and flags.
+    UnmarkPort(Box<Link>),
+    /// Give the port back its VLANs.
+    RestoreVlans {
+        /// The port.
+        port: String,
+        /// What they were.
+        vlans: PortVlans,
+    },
     /// Make the bridge non-promiscuous again.
     ClearPromiscuous(String),
 }
@@ -117,6 +174,14 @@ impl Step {
             Self::CreateBridge(spec) => Some(Undo::DeleteBridge(spec.name.clone())),
             Self::AddVeth(spec) => Some(Undo::DeleteVeth(spec.host.clone())),
             Self::SetPromiscuous { bridge } => Some(Undo::ClearPromiscuous(bridge.clone())),
+            Self::Enslave(spec) => Some(Undo::Release(Box::new(spec.before.clone()))),
+            Self::AddAlternativeName { port, name } => {
+                Some(Undo::RemoveAlternativeName { port: port.clone(), name: name.clone() })
+            }
+            Self::MarkPort { before, .. } => Some(Undo::UnmarkPort(Box::new(before.clone()))),
+            Self::ReplaceVlans { spec, before } => {
+                Some(Undo::RestoreVlans { port: spec.port.clone(), vlans: before.clone() })
+            }
             Self::ConfigurePort(_)
             | Self::SetVlans(_)
             | Self::SilenceContainer { .. }
@@ -147,7 +212,12 @@ impl fmt::Display for Step {
                 )
             }
             Self::ConfigurePort(spec) => write!(f, "set label and flags of port {}", spec.port),
-            Self::SetVlans(spec) => write!(f, "set the VLANs of port {}", spec.port),
+            Self::SetVlans(spec) | Self::ReplaceVlans { spec, .. } => {
+                write!(f, "set the VLANs of port {}", spec.port)
+            }
+            Self::Enslave(spec) => write!(f, "make {} a port of bridge {}", spec.port, spec.bridge),
+            Self::AddAlternativeName { port, name } => write!(f, "give {port} the alternative name {name}"),
+            Self::MarkPort { spec, .. } => write!(f, "set label and flags of port {}", spec.port),
             Self::SetPromiscuous { bridge } => write!(f, "make bridge {bridge} promiscuous"),
             Self::SilenceContainer { ifname } => write!(f, "silence IPv6 on {ifname} in the container"),
             Self::RaiseContainer { ifname } => write!(f, "set {ifname} up in the container"),
@@ -162,6 +232,10 @@ impl fmt::Display for Undo {
         match self {
             Self::DeleteBridge(name) => write!(f, "delete bridge {name}"),
             Self::DeleteVeth(name) => write!(f, "delete {name}"),
+            Self::Release(link) => write!(f, "take {} off its bridge", link.name),
+            Self::RemoveAlternativeName { port, name } => write!(f, "take the name {name} off {port}"),
+            Self::UnmarkPort(link) => write!(f, "restore label and flags of {}", link.name),
+            Self::RestoreVlans { port, .. } => write!(f, "restore the VLANs of {port}"),
             Self::ClearPromiscuous(name) => write!(f, "make bridge {name} non-promiscuous"),
         }
     }

@@ -4,9 +4,11 @@ use nix::errno::Errno;
 
 use crate::kernel::netlink::Refusal;
 use crate::plan::facts::Link;
+use crate::plan::names::Label;
 use crate::plan::step::Step;
 use crate::report::{Code, Error};
 use crate::request::environment::Attachment;
+use crate::request::mac::MacAddress;
 use crate::request::vlan::VlanRange;
 
 /// Code 100.
@@ -115,6 +117,42 @@ pub fn not_forwarding(port: &str, seconds: f32) -> Error {
         format!("port {port} did not start forwarding within {seconds} s: the bridge still drops its frames"),
     )
     .evidence(format!("ip -d link show {port} shows the port's state"))
+}
+
+/// Code 7: the previous plugin's interface is elsewhere.
+pub fn port_of_another_bridge(port: &str, bridge: &str) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("{port} of the previous plugin is a port of another bridge, not of {bridge}"),
+    )
+    .remedy("name the same \"bridge\" in both plugins of the chain")
+}
+
+/// Code 7: nothing to chain to.
+pub fn no_host_side(candidates: &[String]) -> Error {
+    let found = if candidates.is_empty() { "none".to_string() } else { candidates.join(", ") };
+    Error::new(
+        Code::InvalidConfig,
+        format!("\"prevResult\" names no single host-side veth or tap to put on the bridge (found: {found})"),
+    )
+    .remedy("chain after a plugin that makes a veth pair or a tap, such as ptp or bridge, or remove the previous plugin")
+}
+
+/// Code 109.
+pub fn duplicate_mac(mac: MacAddress, port: &Link, bridge: &str) -> Error {
+    let owner =
+        port.alias.as_deref().and_then(Label::from_alias).map(|label| format!(" of {}", label.owner()));
+    Error::new(
+        Code::DuplicateMac,
+        format!(
+            "MAC {mac} is in use on port {} of bridge {bridge} already{}",
+            port.name,
+            owner.unwrap_or_default()
+        ),
+    )
+    .remedy(
+        "give this interface another MAC; `bridge fdb show` lists the addresses that the bridge has learned",
+    )
 }
 
 /// Code 11.

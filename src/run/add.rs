@@ -8,11 +8,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::transaction::Transaction;
 use super::{check_uplinks, unseen};
-use crate::kernel::linux::{Linux, bridge_lock, fresh_macs};
+use crate::kernel::linux::{Linux, bridge_lock, fresh_macs, leads_off_the_node};
 use crate::kernel::lock::Lock;
 use crate::kernel::netlink::Refusal;
 use crate::kernel::netns::Netns;
-use crate::plan::facts::BridgeSeen;
+use crate::plan::facts::{BridgeSeen, Link};
+use crate::plan::names;
 use crate::plan::step::Step;
 use crate::plan::{self, Plan};
 use crate::report::log::{Level, Log};
@@ -58,42 +59,67 @@ pub async fn add(request: &Add, netns: Netns, log: &Log) -> Result<Value, Error>
 }
 
 async fn attach(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) -> Result<Value, Error> {
+    let result = match &request.previous {
+        Some(previous) => attach_chained(request, previous, transaction, log).await?,
+        None => attach_pair(request, transaction, log).await?,
+    };
+    result.render(request.version)
+}
+
+async fn attach_pair(
+    request: &Add,
+    transaction: &mut Transaction<Linux>,
+    log: &Log,
+) -> Result<CniResult, Error> {
     let plan = join(request, transaction, log).await?;
     for step in &plan.open {
         perform(transaction, step).await?;
     }
     let name = request.conf.bridge.as_str();
-    let bridge = transaction.kernel().link(name).await.map_err(|refusal| unseen(name, &refusal))?;
-    let interface = |name: &str, mac: Option<String>, mtu: Option<u32>, sandbox: Option<String>| Interface {
+    let kernel = transaction.kernel();
+    let bridge = kernel.link(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    let host = kernel.link(&plan.host).await.map_err(|refusal| unseen(&plan.host, &refusal))?;
+    log.write(Level::Info, format_args!("attached {} to {name} as {}", request.attachment.ifname, plan.host));
+    let described = |name: &str, link: Option<Link>| Interface {
         name: name.to_string(),
-        mac,
-        mtu,
-        sandbox,
+        mac: link.as_ref().and_then(|link| link.mac).map(|mac| mac.to_string()),
+        mtu: link.map(|link| link.mtu),
         ..Interface::default()
     };
-    let host = transaction.kernel().link(&plan.host).await.map_err(|refusal| unseen(&plan.host, &refusal))?;
-    let host_mtu = host.map(|link| link.mtu);
-    let result = CniResult {
-        interfaces: vec![
-            interface(
-                name,
-                bridge.as_ref().and_then(|link| link.mac).map(|mac| mac.to_string()),
-                bridge.as_ref().map(|link| link.mtu),
-                None,
-            ),
-            interface(&plan.host, Some(plan.host_mac.to_string()), host_mtu, None),
-            interface(
-                request.attachment.ifname.as_str(),
-                Some(plan.mac.to_string()),
-                plan.mtu.or(host_mtu),
-                Some(request.netns.to_string_lossy().into_owned()),
-            ),
-        ],
+    let host = described(&plan.host, host);
+    let container = Interface {
+        name: request.attachment.ifname.to_string(),
+        mac: Some(plan.mac.to_string()),
+        mtu: plan.mtu.or(host.mtu),
+        sandbox: Some(request.netns.to_string_lossy().into_owned()),
+        ..Interface::default()
+    };
+    Ok(CniResult {
+        interfaces: vec![described(name, bridge), host, container],
         dns: request.conf.dns.clone().unwrap_or_default(),
         ..CniResult::default()
-    };
-    log.write(Level::Info, format_args!("attached {} to {name} as {}", request.attachment.ifname, plan.host));
-    result.render(request.version)
+    })
+}
+
+/// Applies policy to the interface that the previous plugin made, and passes its result on.
+async fn attach_chained(
+    request: &Add,
+    previous: &CniResult,
+    transaction: &mut Transaction<Linux>,
+    log: &Log,
+) -> Result<CniResult, Error> {
+    let name = request.conf.bridge.as_str();
+    let kernel = transaction.kernel();
+    let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    plan::validate_bridge(&request.conf, &seen)?;
+    let bridge = plan::chained::bridge(request, &seen)?;
+    let chain = super::chain::find(kernel, request, previous, bridge).await?;
+    judge_uplinks(request, kernel, &seen, log).await?;
+    for step in &plan::chained::attach(request, bridge, &chain)? {
+        perform(transaction, step).await?;
+    }
+    log.write(Level::Info, format_args!("{} of the previous plugin is a port of {name}", chain.port.name));
+    Ok(previous.clone())
 }
 
 /// Looks at the bridge, plans, and makes the pair a port of it. Whoever may create the bridge does so under a lock, so
@@ -114,6 +140,7 @@ async fn join(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) ->
         let macs = fresh_macs().map_err(|refusal| unseen("random numbers", &refusal))?;
         if tries == 1 {
             judge_uplinks(request, transaction.kernel(), &seen, log).await?;
+            judge_mac(request, transaction.kernel(), &seen, log).await?;
         }
         let plan = plan::attach(request, &seen, macs);
         for warning in &plan.warnings {
@@ -150,6 +177,28 @@ async fn judge_uplinks(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &L
             Ok(())
         }
         verdict => verdict,
+    }
+}
+
+/// A requested MAC that another local port uses is a mistake; one behind an uplink is a VM that migrates here.
+async fn judge_mac(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &Log) -> Result<(), Error> {
+    let (Some(mac), BridgeSeen::Present(bridge)) = (request.mac, seen) else { return Ok(()) };
+    let filtering = bridge.bridge.as_ref().filter(|bridge| bridge.vlan_filtering);
+    let vlan =
+        filtering.map(|bridge| request.conf.vlans.as_ref().map_or(bridge.default_pvid, |vlans| vlans.native));
+    let port = kernel
+        .learned_on(bridge, mac, vlan)
+        .await
+        .map_err(|refusal| unseen("the forwarding table", &refusal))?;
+    match port {
+        Some(port) if leads_off_the_node(&port) => {
+            log.write(Level::Info, format_args!("MAC {mac} is known behind {}: a live migration", port.name));
+            Ok(())
+        }
+        Some(port) if port.name != names::host_interface(&request.attachment) => {
+            Err(faults::duplicate_mac(mac, &port, &bridge.name))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::kernel::lock::Lock;
 use crate::kernel::netns::Netns;
-use crate::plan::names::{self, Label};
+use crate::plan::facts::Link;
+use crate::plan::names::{self, ChainedPort, Label};
 use crate::plan::step::Undo;
 use crate::report::log::{Level, Log};
 use crate::report::{Code, Error, faults};
@@ -46,15 +47,36 @@ pub async fn del(request: &Del, netns: Option<Netns>, log: &Log) -> Result<(), E
     Ok(())
 }
 
-/// Removes an attachment by its host side; its label, where there was one.
+/// Removes an attachment by the name of its host side, which may be an alternative name of another plugin's interface;
+/// its label, where there was one.
 ///
 /// # Errors
 /// Code 125 naming what remains.
 pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Option<Label>, Error> {
     let remains = |refusal| faults::remains(host, &refusal);
     let Some(link) = kernel.link(host).await.map_err(remains)? else { return Ok(None) };
-    kernel.revert(&Undo::DeleteVeth(host.to_string())).await.map_err(remains)?;
-    Ok(link.alias.as_deref().and_then(Label::from_alias))
+    let label = link.alias.as_deref().and_then(Label::from_alias);
+    let chained = label.as_ref().and_then(|label| label.chain);
+    for undo in
+        if link.name == host { vec![Undo::DeleteVeth(link.name)] } else { unchain(link, host, chained) }
+    {
+        kernel.revert(&undo).await.map_err(remains)?;
+    }
+    Ok(label)
+}
+
+/// Takes off another plugin's interface what was put on it; its VLANs and flags stay with the port until that plugin
+/// deletes it, so that no frame escapes them.
+fn unchain(link: Link, host: &str, chained: Option<ChainedPort>) -> Vec<Undo> {
+    let mut undo = Vec::new();
+    if chained.is_some() {
+        undo.push(Undo::UnmarkPort(Box::new(Link { alias: None, port: None, ..link.clone() })));
+    }
+    if chained == Some(ChainedPort::Enslaved) {
+        undo.push(Undo::Release(Box::new(link.clone())));
+    }
+    undo.push(Undo::RemoveAlternativeName { port: link.name, name: host.to_string() });
+    undo
 }
 
 /// Removes what KubeVirt put in the place of the container side when it renamed that: a link of the same name with

@@ -6,7 +6,7 @@ use super::del::{attachment_lock, remove};
 use super::unseen;
 use crate::kernel::linux::Linux;
 use crate::kernel::lock::Lock;
-use crate::plan::names::Label;
+use crate::plan::names::{Label, host_interface};
 use crate::report::log::{Level, Log};
 use crate::report::{Code, Error};
 use crate::request::Gc;
@@ -30,7 +30,8 @@ pub async fn gc(request: &Gc, log: &Log) -> Result<(), Error> {
         if matches!(lock, Some(Ok(None))) {
             continue;
         }
-        match remove(&mut kernel, &link.name).await {
+        let host = label.attachment().map_or(link.name.clone(), |attachment| host_interface(&attachment));
+        match remove(&mut kernel, &host).await {
             Ok(_) => log.write(Level::Info, format_args!("collected {} of {}", link.name, label.owner())),
             Err(error) => remains.push(error.msg().to_string()),
         }

@@ -88,6 +88,10 @@ mod tests {
                 Step::CreateBridge(spec) => self.exists.insert(format!("bridge {}", spec.name)),
                 Step::AddVeth(spec) => self.exists.insert(format!("veth {}", spec.host)),
                 Step::SetPromiscuous { bridge } => self.exists.insert(format!("promiscuous {bridge}")),
+                Step::Enslave(spec) => self.exists.insert(format!("enslaved {}", spec.port)),
+                Step::AddAlternativeName { name, .. } => self.exists.insert(format!("name {name}")),
+                Step::MarkPort { spec, .. } => self.exists.insert(format!("mark {}", spec.port)),
+                Step::ReplaceVlans { spec, .. } => self.exists.insert(format!("vlans {}", spec.port)),
                 Step::ConfigurePort(_)
                 | Step::SetVlans(_)
                 | Step::SilenceContainer { .. }
@@ -101,6 +105,10 @@ mod tests {
             match undo {
                 Undo::DeleteBridge(name) => self.exists.remove(&format!("bridge {name}")),
                 Undo::DeleteVeth(name) => self.exists.remove(&format!("veth {name}")),
+                Undo::Release(link) => self.exists.remove(&format!("enslaved {}", link.name)),
+                Undo::RemoveAlternativeName { name, .. } => self.exists.remove(&format!("name {name}")),
+                Undo::UnmarkPort(link) => self.exists.remove(&format!("mark {}", link.name)),
+                Undo::RestoreVlans { port, .. } => self.exists.remove(&format!("vlans {port}")),
                 Undo::ClearPromiscuous(name) => self.exists.remove(&format!("promiscuous {name}")),
             };
             Ok(())

@@ -1,0 +1,82 @@
+//! The steps of an attachment whose interface another plugin made: its host side joins the bridge, policy applies to it.
+
+use crate::plan::facts::{BridgeSeen, Link, PortVlans};
+use crate::plan::names::{self, ChainedPort, Label};
+use crate::plan::step::{EnslaveSpec, PortSpec, Step};
+use crate::report::{Error, faults};
+use crate::request::Add;
+use crate::request::mac::MacAddress;
+
+/// What was seen of the previous plugin's attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Its host side.
+    pub port: Link,
+    /// The VLANs of that port, where it is one already and its bridge filters.
+    pub vlans: Option<PortVlans>,
+    /// The container side's MAC.
+    pub mac: Option<MacAddress>,
+}
+
+/// The steps, and whether the port has to be raised at their end.
+///
+/// # Errors
+/// Code 7 where the interface is a port of another bridge.
+pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Error> {
+    let port = &chain.port;
+    let enslave = match port.master {
+        None => true,
+        Some(master) if master == bridge.index => false,
+        Some(_) => return Err(faults::port_of_another_bridge(&port.name, &bridge.name)),
+    };
+    let mut steps = Vec::new();
+    if enslave {
+        steps.push(Step::Enslave(EnslaveSpec {
+            port: port.name.clone(),
+            bridge: bridge.name.clone(),
+            mtu: Some(bridge.mtu).filter(|mtu| port.mtu < *mtu),
+            mac: port
+                .mac
+                .filter(|mac| Some(*mac) < bridge.mac)
+                .map(|mac| MacAddress::host_side(mac.octets())),
+            before: port.clone(),
+        }));
+    }
+    steps.push(Step::AddAlternativeName {
+        port: port.name.clone(),
+        name: names::host_interface(&add.attachment),
+    });
+    let label = Label::new(&add.network, &add.attachment, chain.mac, add.conf.vm_mode, add.pod.as_deref());
+    // A label of somebody else's stays; the alternative name is enough for DEL.
+    let alias = match &port.alias {
+        Some(theirs) if Label::from_alias(theirs).is_none() => theirs.clone(),
+        _ => label.chained(if enslave { ChainedPort::Enslaved } else { ChainedPort::Joined }).to_alias(),
+    };
+    let spec =
+        PortSpec { port: port.name.clone(), alias, hairpin: add.conf.hairpin, isolated: add.conf.isolated };
+    steps.push(Step::MarkPort { spec, before: port.clone() });
+    if let Some(spec) = super::vlan_step(add, &port.name, Some(bridge)) {
+        steps.push(match &chain.vlans {
+            Some(before) if !enslave => Step::ReplaceVlans { spec, before: before.clone() },
+            _ => Step::SetVlans(spec),
+        });
+    }
+    if add.conf.promiscuous && !bridge.promiscuous {
+        steps.push(Step::SetPromiscuous { bridge: bridge.name.clone() });
+    }
+    if enslave && port.up {
+        steps.push(Step::RaisePort { port: port.name.clone(), await_forwarding: port.carrier });
+    }
+    Ok(steps)
+}
+
+/// The bridge of a chained attachment, which is never created.
+///
+/// # Errors
+/// Code 100.
+pub fn bridge<'a>(add: &Add, seen: &'a BridgeSeen) -> Result<&'a Link, Error> {
+    match seen {
+        BridgeSeen::Present(link) => Ok(link),
+        BridgeSeen::Missing { present } => Err(faults::bridge_missing(add.conf.bridge.as_str(), present)),
+    }
+}

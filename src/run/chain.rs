@@ -1,0 +1,48 @@
+//! Finds the interface that the previous plugin of a chain made.
+
+use super::unseen;
+use crate::kernel::linux::Linux;
+use crate::plan::chained::Chain;
+use crate::plan::facts::Link;
+use crate::report::result::CniResult;
+use crate::report::{Error, faults};
+use crate::request::Add;
+
+/// The host side that goes with CNI_IFNAME: a veth whose peer it is, or else the only veth or tap on the node that
+/// the previous result names.
+///
+/// # Errors
+/// Code 7 where there is no single one.
+pub(super) async fn find(
+    kernel: &mut Linux,
+    add: &Add,
+    previous: &CniResult,
+    bridge: &Link,
+) -> Result<Chain, Error> {
+    let unreadable = |refusal| unseen("the previous plugin's interface", &refusal);
+    let mut candidates = Vec::new();
+    for interface in previous.interfaces.iter().filter(|interface| interface.sandbox.is_none()) {
+        let link = kernel.link(&interface.name).await.map_err(unreadable)?;
+        candidates.extend(link.filter(|link| matches!(link.kind.as_deref(), Some("veth" | "tun"))));
+    }
+    let inside = kernel.container_link(add.attachment.ifname.as_str()).await.map_err(unreadable)?;
+    let pairs = |port: &&Link| {
+        inside
+            .as_ref()
+            .is_some_and(|inside| inside.peer == Some(port.index) && port.peer == Some(inside.index))
+    };
+    let port = match (candidates.iter().find(pairs), candidates.as_slice()) {
+        (Some(port), _) => port.clone(),
+        (None, [port]) => port.clone(),
+        _ => {
+            let names: Vec<String> = candidates.into_iter().map(|link| link.name).collect();
+            return Err(faults::no_host_side(&names));
+        }
+    };
+    let filtering = bridge.bridge.as_ref().is_some_and(|bridge| bridge.vlan_filtering);
+    let vlans = match port.master == Some(bridge.index) && filtering {
+        true => Some(kernel.vlans(&port).await.map_err(unreadable)?),
+        false => None,
+    };
+    Ok(Chain { port, vlans, mac: inside.and_then(|inside| inside.mac) })
+}
