@@ -9,6 +9,7 @@
 //! - [`run`]: executes steps on a kernel and undoes them in reverse when one fails.
 //! - [`cni`]: the protocol around them: one request in, one document out.
 //! - [`report`]: results per CNI version, and every error with its code.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod cni;

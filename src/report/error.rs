@@ -64,7 +64,7 @@ codes! {
     UplinkNoCarrier = 106,
     /// the interface already exists in the container
     InterfaceExists = 107,
-    /// the bridge already has 1024 ports, the kernel's limit
+    /// the bridge has no free port left (the kernel's limit of 1024 counts port 0, which is never used)
     PortLimit = 108,
     /// the MAC address is already in use on another local port of the bridge
     DuplicateMac = 109,

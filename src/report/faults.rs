@@ -106,8 +106,11 @@ pub fn interface_exists(ifname: &str, host: &str, host_exists: bool) -> Error {
 
 /// Code 108.
 pub fn port_limit(bridge: &str) -> Error {
-    Error::new(Code::PortLimit, format!("bridge {bridge} already has 1024 ports, the kernel's limit"))
-        .remedy("use a second bridge, or schedule fewer attachments on this node")
+    Error::new(
+        Code::PortLimit,
+        format!("bridge {bridge} has no free port left: it has 1023, the kernel's limit"),
+    )
+    .remedy("use a second bridge, or schedule fewer attachments on this node")
 }
 
 /// Code 115.

@@ -1,0 +1,68 @@
+# Shared by the commands beside this folder; sourced, not run.
+# shellcheck shell=bash
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+# Packages of Debian and Ubuntu, each with a command that tells whether it is there.
+packages() {
+    cat <<'LIST'
+iproute2 ip
+nftables nft
+dnsmasq-base dnsmasq
+busybox-static busybox
+strace strace
+time /usr/bin/time
+jq jq
+kmod modprobe
+gcc gcc
+libc6-dev /usr/include/stdlib.h
+containernetworking-plugins /usr/lib/cni/bridge
+user-mode-linux linux.uml
+LIST
+}
+
+present() {
+    case $1 in
+        /*) [ -e "$1" ] ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+# Installs what is missing. What a distribution does not have (user-mode-linux outside amd64) stays missing; the
+# tests that need it say so.
+install_packages() {
+    local package command missing=()
+    while read -r package command; do
+        present "$command" || missing+=("$package")
+    done < <(packages)
+    [ ${#missing[@]} -eq 0 ] && return
+    echo "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq >/dev/null
+    for package in "${missing[@]}"; do
+        apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || echo "not available: $package"
+    done
+}
+
+# The musl target gives a static executable without a C toolchain; where it cannot be had, glibc is linked in.
+build_target() {
+    local target
+    target=$(uname -m)-unknown-linux-musl
+    if rustup target list --installed 2>/dev/null | grep -qx "$target" ||
+        rustup target add "$target" >/dev/null 2>&1; then
+        echo "$target"
+    else
+        echo "$(uname -m)-unknown-linux-gnu"
+    fi
+}
+
+# Builds the static release binary and prints its path.
+build_binary() {
+    local target
+    target=$(build_target)
+    case $target in
+        *-gnu) export RUSTFLAGS="-C target-feature=+crt-static" ;;
+    esac
+    cargo build --quiet --release --locked --manifest-path "$here/Cargo.toml" --target "$target" >&2 || return
+    echo "${CARGO_TARGET_DIR:-$here/target}/$target/release/bridge-dhcp"
+}

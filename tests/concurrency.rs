@@ -1,0 +1,92 @@
+//! Many plugins at once on one bridge, and a DEL that races an ADD.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::namespace::Namespace;
+use support::{Before, Lab, conf, host_side, vm_conf};
+
+/// ADDs for containers 0 to 15 at the same time, all of which must succeed.
+fn sixteen(lab: &Lab, conf: &Value) {
+    let pods: Vec<Namespace> = (0..16).map(|_| lab.pod()).collect();
+    let started = pods
+        .iter()
+        .enumerate()
+        .map(|(number, pod)| lab.call("ADD", conf, &format!("c{number}"), pod.path(), "net1").start());
+    let started: Vec<_> = started.collect();
+    for child in started {
+        support::plugin::Outcome::from(child.wait_with_output().unwrap()).ok();
+    }
+    let ports = lab.ports("br0");
+    for number in 0..16 {
+        assert!(ports.contains(&host_side(&format!("c{number}"), "net1")));
+    }
+}
+
+#[test]
+fn sixteen_adds_at_once_on_one_bridge_succeed() {
+    sixteen(&Lab::new(""), &conf(json!({})));
+}
+
+#[test]
+fn sixteen_adds_that_all_want_to_create_the_bridge_succeed() {
+    for _ in 0..3 {
+        sixteen(&Lab::empty(), &vm_conf(json!({"createBridge": true, "mtu": 1400})));
+    }
+}
+
+#[test]
+fn a_del_wins_over_an_add_that_is_still_running() {
+    let lab = Lab::empty();
+    // The port of a bridge with STP forwards after 20 s: the ADD waits.
+    lab.bridge("br0", "address 02:00:00:00:00:b0 stp_state 1 forward_delay 1000");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let add = lab
+        .call("ADD", &conf(json!({"deadline": "60s", "uplinkCheck": "off"})), "c1", pod.path(), "net1")
+        .start();
+    support::wait_until("the ADD made its port", || lab.node.has(&host_side("c1", "net1")));
+    let started = std::time::Instant::now();
+    lab.del(&conf(json!({})), &pod).ok();
+    let took = started.elapsed();
+    let said = support::plugin::Outcome::from(add.wait_with_output().unwrap()).error(126);
+    assert!(said.contains("DEL"), "{said}");
+    assert!(took < std::time::Duration::from_secs(15), "DEL did not wait for the port: {took:?}");
+    before.assert_unchanged("afterwards");
+}
+
+#[test]
+fn an_add_that_is_terminated_or_runs_late_takes_everything_back() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "address 02:00:00:00:00:b0 stp_state 1 forward_delay 200");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let late = conf(json!({"deadline": "5s"}));
+    let call = lab.call("ADD", &late, "c1", pod.path(), "net1");
+    let child = call.start();
+    support::wait_until("the ADD made its port", || lab.node.has(&host_side("c1", "net1")));
+    // A port that goes down never forwards.
+    lab.node.ip(&format!("link set {} down", host_side("c1", "net1")));
+    let said = support::plugin::Outcome::from(child.wait_with_output().unwrap()).error(115);
+    assert!(said.contains("did not start forwarding within 5 s"), "{said}");
+    before.assert_unchanged("afterwards");
+
+    let child = call.start();
+    support::wait_until("the ADD made its port", || lab.node.has(&host_side("c1", "net1")));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM)
+        .unwrap();
+    support::plugin::Outcome::from(child.wait_with_output().unwrap()).error(126);
+    before.assert_unchanged("afterwards");
+}
+
+#[test]
+fn a_second_add_of_the_same_attachment_is_told_to_wait() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "address 02:00:00:00:00:b0 stp_state 1 forward_delay 300");
+    let pod = lab.pod();
+    let asked = conf(json!({}));
+    let first = lab.call("ADD", &asked, "c1", pod.path(), "net1").start();
+    support::wait_until("the ADD made its port", || lab.node.has(&host_side("c1", "net1")));
+    assert!(lab.add(&asked, &pod).error(11).contains("still running"));
+    support::plugin::Outcome::from(first.wait_with_output().unwrap()).ok();
+}

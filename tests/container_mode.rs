@@ -1,0 +1,91 @@
+//! Container mode without IPAM: the interface is up and its port forwards when ADD returns.
+
+mod support;
+
+use serde_json::json;
+use support::wire::{Capture, frame, from_mac, send_frame};
+use support::{Lab, conf, host_side};
+
+#[test]
+fn the_first_frame_after_add_reaches_the_lan() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let mac = "02:00:00:00:00:11";
+    lab.add(&conf(json!({"runtimeConfig": {"mac": mac}})), &pod).ok();
+    assert_eq!(lab.port(&host_side("c1", "net1"))["linkinfo"]["info_slave_data"]["state"], "forwarding");
+    let capture = Capture::start(&lab.lan, "lan0");
+    assert!(send_frame(&pod, "net1", &frame([2, 0, 0, 0, 0, 0x11], 7)));
+    support::wait_until("the LAN sees the frame", || !from_mac(&capture.seen(), mac).is_empty());
+    let frames = capture.stop();
+    assert_eq!(from_mac(&frames, mac).iter().filter(|frame| frame[14..] == [7; 46]).count(), 1);
+}
+
+#[test]
+fn a_jumbo_bridge_keeps_its_mtu_when_a_default_attachment_joins() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "");
+    lab.uplink("br0", "ens192");
+    lab.lan.ip("link set lan0 mtu 9000");
+    // The bridge follows its uplink's MTU; nobody pins its own.
+    lab.node.ip("link set ens192 mtu 9000");
+    assert_eq!(lab.port("br0")["mtu"], 9000);
+    let pods = [lab.pod(), lab.pod()];
+    lab.add(&conf(json!({})), &pods[0]).ok();
+    lab.call("ADD", &conf(json!({"mtu": 1400})), "c2", pods[1].path(), "net1").run().ok();
+    assert_eq!(lab.port("br0")["mtu"], 9000);
+    assert_eq!(lab.port(&host_side("c1", "net1"))["mtu"], 9000);
+    assert_eq!(lab.port(&host_side("c2", "net1"))["mtu"], 9000);
+    assert_eq!((&pods[0].link("net1")["mtu"], &pods[1].link("net1")["mtu"]), (&json!(9000), &json!(1400)));
+}
+
+#[test]
+fn the_bridge_keeps_its_mac_when_ports_come_and_go() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let mac = lab.port("br0")["address"].clone();
+    for _ in 0..5 {
+        lab.add(&conf(json!({})), &pod).ok();
+        assert_eq!(lab.port("br0")["address"], mac);
+        lab.del(&conf(json!({})), &pod).ok();
+        assert_eq!(lab.port("br0")["address"], mac);
+    }
+}
+
+#[test]
+fn the_host_side_has_no_ipv6_address() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    lab.add(&conf(json!({})), &pod).ok();
+    let shown = lab.node.ip_json(&format!("address show dev {}", host_side("c1", "net1")));
+    assert_eq!(shown[0]["addr_info"], json!([]));
+}
+
+#[test]
+fn a_promiscuous_bridge_and_a_created_one_are_exceptions_by_name() {
+    let lab = Lab::empty();
+    let pod = lab.pod();
+    let asked = conf(json!({"bridge": "made", "createBridge": true, "promiscMode": true, "mtu": 1300}));
+    let result = lab.add(&asked, &pod).ok();
+    let bridge = lab.port("made");
+    assert!(bridge["flags"].as_array().unwrap().contains(&json!("PROMISC")));
+    assert_eq!((&bridge["mtu"], &result["interfaces"][0]["mac"]), (&json!(1300), &bridge["address"]));
+}
+
+#[test]
+fn a_slow_stp_bridge_does_not_hold_up_the_pod() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "stp_state 1 forward_delay 1500");
+    let pod = lab.pod();
+    let outcome = lab.add(&conf(json!({})), &pod);
+    assert!(outcome.stderr.contains("runs STP") && outcome.stderr.contains("30 s"), "{}", outcome.stderr);
+    outcome.ok();
+}
+
+#[test]
+fn a_quick_stp_bridge_is_waited_for() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "stp_state 1 forward_delay 200");
+    let pod = lab.pod();
+    lab.add(&conf(json!({})), &pod).ok();
+    assert_eq!(lab.port(&host_side("c1", "net1"))["linkinfo"]["info_slave_data"]["state"], "forwarding");
+}

@@ -1,0 +1,191 @@
+//! What is refused: the right code, the fact and the remedy, and a node that is as it was before.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::namespace::Namespace;
+use support::plugin::Outcome;
+use support::{Before, Lab, conf, vm_conf};
+
+/// Runs an ADD that must fail and change nothing.
+fn refused(lab: &Lab, pod: &Namespace, code: u64, add: impl FnOnce() -> Outcome) -> String {
+    let before = Before::new(lab, pod);
+    let said = add().error(code);
+    before.assert_unchanged(&said);
+    said
+}
+
+fn contains(said: &str, parts: &[&str]) {
+    assert!(parts.iter().all(|part| said.contains(part)), "{parts:?} in: {said}");
+}
+
+#[test]
+fn a_missing_bridge_is_not_made_but_named_with_those_that_are_there() {
+    let lab = Lab::new("");
+    lab.bridge("storage", "");
+    let pod = lab.pod();
+    let said = refused(&lab, &pod, 100, || lab.add(&vm_conf(json!({"bridge": "br-typo"})), &pod));
+    contains(&said, &["bridge br-typo does not exist", "br0", "storage", "remedy:"]);
+}
+
+#[test]
+fn an_interface_that_is_no_bridge_is_named_with_its_kind() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let said = refused(&lab, &pod, 101, || lab.add(&conf(json!({"bridge": "ens192"})), &pod));
+    contains(&said, &["ens192 is not a bridge but a veth"]);
+}
+
+#[test]
+fn a_bridge_that_is_down_is_not_set_up_by_us() {
+    let lab = Lab::new("");
+    lab.node.ip("link set br0 down");
+    let pod = lab.pod();
+    let said = refused(&lab, &pod, 102, || lab.add(&conf(json!({})), &pod));
+    contains(&said, &["bridge br0 is down", "ip link set br0 up"]);
+}
+
+#[test]
+fn a_vlan_on_a_bridge_that_does_not_filter_would_not_isolate() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    for asked in [json!({"vlan": 100}), json!({"vlanTrunk": [{"id": 100}]})] {
+        let said = refused(&lab, &pod, 103, || lab.add(&conf(asked), &pod));
+        contains(&said, &["vlan_filtering off", "ip link set br0 type bridge vlan_filtering 1"]);
+    }
+}
+
+#[test]
+fn an_interface_that_exists_is_left_alone() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    pod.ip("link add net1 type bridge");
+    let said = refused(&lab, &pod, 107, || lab.add(&conf(json!({})), &pod));
+    contains(&said, &["interface net1 already exists in the container"]);
+    pod.ip("link del net1");
+    lab.add(&conf(json!({})), &pod).ok();
+    let said = refused(&lab, &pod, 107, || lab.add(&conf(json!({})), &pod));
+    contains(&said, &["net1", "attached already"]);
+}
+
+#[test]
+fn a_full_bridge_says_that_it_is_full() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let pairs: Vec<String> = (0..1022)
+        .map(|n| format!("link add p{n} type veth peer name q{n}\nlink set p{n} master br0"))
+        .collect();
+    lab.node.ip(&pairs.join("\n"));
+    let one_more =
+        lab.node.pipe("ip", &["-batch", "-"], "link add p type veth peer name q\nlink set p master br0");
+    assert!(!one_more.status.success(), "the bridge is full");
+    let said = lab.add(&conf(json!({})), &pod).error(108);
+    contains(&said, &["no free port", "1023"]);
+    assert!(!pod.has("net1"));
+    lab.node.ip("link set p7 nomaster");
+    lab.add(&conf(json!({})), &pod).ok();
+}
+
+#[test]
+fn a_netns_that_is_stale_gone_or_none_is_named() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let stale = lab.files.join("stale");
+    std::fs::write(&stale, "").unwrap();
+    let fifo = lab.files.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for path in
+        [stale.as_path(), fifo.as_path(), "/nowhere".as_ref(), "/proc/self/ns/mnt".as_ref(), "/".as_ref()]
+    {
+        let said = refused(&lab, &pod, 8, || lab.call("ADD", &conf(json!({})), "c1", path, "net1").run());
+        contains(&said, &["CNI_NETNS", &path.to_string_lossy()]);
+    }
+}
+
+#[test]
+fn the_plugins_own_namespace_is_no_containers() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    for operation in ["ADD", "CHECK", "DEL"] {
+        let asked = support::with_result(&conf(json!({})), &json!({"interfaces": []}));
+        let call = lab.call(operation, &asked, "c1", lab.node.path(), "net1");
+        let said = refused(&lab, &pod, 8, || call.run());
+        contains(&said, &["should not be the same"]);
+    }
+    let call =
+        lab.call("ADD", &conf(json!({})), "c1", lab.node.path(), "net1").set("CNI_NETNS_OVERRIDE", "true");
+    call.run().ok();
+    assert!(lab.node.has("net1"));
+}
+
+#[test]
+fn a_larger_mtu_than_the_bridges_would_lose_frames() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let said = refused(&lab, &pod, 7, || lab.add(&conf(json!({"mtu": 9000})), &pod));
+    contains(&said, &["9000", "1500", "ip link set br0 mtu 9000"]);
+}
+
+#[test]
+fn uplinks_are_judged_when_asked_and_warned_about_otherwise() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "");
+    let pod = lab.pod();
+    let strict = vm_conf(json!({"uplinkCheck": "fail"}));
+    let said = refused(&lab, &pod, 105, || lab.add(&strict, &pod));
+    contains(&said, &["no port that leads off the node"]);
+    let outcome = lab.add(&vm_conf(json!({})), &pod);
+    assert!(outcome.stderr.contains("leads off the node"), "{}", outcome.stderr);
+    outcome.ok();
+    lab.del(&conf(json!({})), &pod).ok();
+    let silent = lab.add(&vm_conf(json!({"uplinkCheck": "off"})), &pod);
+    assert_eq!(silent.stderr, "");
+    silent.ok();
+    lab.del(&conf(json!({})), &pod).ok();
+
+    lab.uplink("br0", "ens192");
+    lab.add(&strict, &pod).ok();
+    lab.del(&conf(json!({})), &pod).ok();
+    lab.lan.ip("link set lan0 down");
+    support::wait_until("the bridge lost its carrier", || lab.port("br0")["operstate"] == "DOWN");
+    let said = refused(&lab, &pod, 106, || lab.add(&strict, &pod));
+    contains(&said, &["carrier", "ens192"]);
+}
+
+#[test]
+fn mac_addresses_that_no_interface_may_carry_are_refused() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    for mac in
+        ["01:00:5e:00:00:01", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "02:00:00", "zz:00:00:00:00:01"]
+    {
+        let config = |asked: Value| lab.add(&conf(asked), &pod);
+        contains(
+            &refused(&lab, &pod, 7, || config(json!({"runtimeConfig": {"mac": mac}}))),
+            &["runtimeConfig.mac", mac],
+        );
+        contains(
+            &refused(&lab, &pod, 7, || config(json!({"args": {"cni": {"mac": mac}}}))),
+            &["args.cni.mac", mac],
+        );
+        let call = lab
+            .call("ADD", &conf(json!({})), "c1", pod.path(), "net1")
+            .set("CNI_ARGS", &format!("MAC={mac}"));
+        contains(&refused(&lab, &pod, 4, || call.run()), &["CNI_ARGS", mac]);
+    }
+}
+
+#[test]
+fn a_mac_that_another_local_port_uses_is_named_with_its_owner() {
+    let lab = Lab::new("");
+    let pods = [lab.pod(), lab.pod()];
+    let asked = conf(json!({"runtimeConfig": {"mac": "02:00:00:00:00:55"}}));
+    lab.add(&asked, &pods[0]).ok();
+    assert!(support::wire::send_frame(&pods[0], "net1", &support::wire::frame([2, 0, 0, 0, 0, 0x55], 1)));
+    let said = lab.call("ADD", &asked, "c2", pods[1].path(), "net1").run().error(109);
+    contains(&said, &["02:00:00:00:00:55", &support::host_side("c1", "net1"), "container c1"]);
+    // Behind the uplink it is a VM that migrates here.
+    let elsewhere = conf(json!({"runtimeConfig": {"mac": "02:00:00:00:00:56"}}));
+    assert!(support::wire::send_frame(&lab.lan, "lan0", &support::wire::frame([2, 0, 0, 0, 0, 0x56], 1)));
+    lab.call("ADD", &elsewhere, "c2", pods[1].path(), "net1").run().ok();
+}

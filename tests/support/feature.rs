@@ -1,0 +1,47 @@
+//! What the running kernel can do; a test that needs more says so and is counted.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use super::namespace::Namespace;
+
+/// A feature that not every kernel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Feature {
+    /// CONFIG_BRIDGE_VLAN_FILTERING.
+    VlanFiltering,
+    /// CONFIG_DUMMY.
+    Dummy,
+}
+
+static KNOWN: Mutex<Vec<(Feature, bool)>> = Mutex::new(Vec::new());
+
+/// Whether the kernel has the feature; tried once.
+pub fn present(feature: Feature) -> bool {
+    let mut known = KNOWN.lock().unwrap();
+    if let Some((_, answer)) = known.iter().find(|(other, _)| *other == feature) {
+        return *answer;
+    }
+    let namespace = Namespace::new("feature");
+    let line = match feature {
+        Feature::VlanFiltering => "link add b0 type bridge vlan_filtering 1",
+        Feature::Dummy => "link add d0 type dummy",
+    };
+    let answer = namespace.pipe("ip", &["-batch", "-"], line).status.success();
+    known.push((feature, answer));
+    answer
+}
+
+/// Whether the test may go on; where not, that is recorded for the closing summary.
+pub fn needs(feature: Feature) -> bool {
+    if present(feature) {
+        return true;
+    }
+    let test = std::thread::current().name().unwrap_or("?").to_string();
+    println!("skipped: needs {feature:?}");
+    if let Ok(path) = std::env::var("BRIDGE_DHCP_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        writeln!(file, "{test}\tneeds {feature:?}").unwrap();
+    }
+    false
+}

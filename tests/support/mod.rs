@@ -1,0 +1,168 @@
+//! The lab: network namespaces that play node, LAN and pods, the plugin run among them, and what kernel and wire say.
+//! Everything that a test makes goes away with the values that hold it, also when the test fails.
+#![allow(dead_code)]
+
+pub mod feature;
+pub mod guest;
+pub mod namespace;
+pub mod plugin;
+pub mod wire;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use namespace::{Namespace, Snapshot};
+use serde_json::{Value, json};
+
+/// How long a test waits for what must happen; far more than it ever takes.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `done` says so; what was waited for is named when it never does.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A node with a bridge, and a LAN behind the bridge's uplink.
+pub struct Lab {
+    /// The node's network namespace.
+    pub node: Namespace,
+    /// The LAN: `lan0` is the other end of the uplink.
+    pub lan: Namespace,
+    /// Files of this test.
+    pub files: PathBuf,
+}
+
+impl Lab {
+    /// A node without a bridge.
+    pub fn empty() -> Self {
+        let node = Namespace::new("node");
+        let lan = Namespace::new("lan");
+        // The addresses of the lab's own interfaces shall not change while a test compares.
+        for namespace in [&node, &lan] {
+            namespace.enter(|| std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap());
+        }
+        let files = std::env::temp_dir().join(format!("bridge-dhcp-{}", node.name()));
+        std::fs::create_dir_all(&files).unwrap();
+        Self { node, lan, files }
+    }
+
+    /// A node whose bridge `br0`, made with `options`, has the uplink `ens192` to the LAN.
+    pub fn new(options: &str) -> Self {
+        let lab = Self::empty();
+        lab.bridge("br0", options);
+        lab.uplink("br0", "ens192");
+        lab
+    }
+
+    /// Adds a bridge, up. `options` may begin with `address MAC`: the kernel gives a bridge without ports and without
+    /// a MAC of its own that of its first port.
+    pub fn bridge(&self, name: &str, options: &str) {
+        let (address, options) = match options.strip_prefix("address ").and_then(|rest| rest.split_once(' '))
+        {
+            Some((address, options)) => (format!("address {address}"), options),
+            None => (String::new(), options),
+        };
+        self.node.ip(&format!("link add {name} {address} type bridge {options}\nlink set {name} up"));
+    }
+
+    /// Adds an uplink from a bridge to the LAN; its other end is `lan0`.
+    pub fn uplink(&self, bridge: &str, name: &str) {
+        self.node.ip(&format!(
+            "link add {name} type veth peer name lan0 netns {}\nlink set {name} master {bridge}\nlink set {name} up",
+            self.lan.name()
+        ));
+        self.lan.ip("link set lan0 up");
+        wait_until("the uplink forwards", || {
+            self.port(name)["linkinfo"]["info_slave_data"]["state"] == "forwarding"
+        });
+    }
+
+    /// A pod's network namespace.
+    pub fn pod(&self) -> Namespace {
+        Namespace::new("pod")
+    }
+
+    /// An interface of the node as `ip -d -j link` shows it; null where there is none.
+    pub fn port(&self, name: &str) -> Value {
+        self.node.link(name)
+    }
+
+    /// The names of the ports of a bridge.
+    pub fn ports(&self, bridge: &str) -> Vec<String> {
+        let links = self.node.ip_json("link show");
+        let ports = links.as_array().unwrap().iter().filter(|link| link["master"] == bridge);
+        ports.map(|link| link["ifname"].as_str().unwrap().to_string()).collect()
+    }
+
+    /// All that an attachment could leave behind on the node.
+    pub fn snapshot(&self) -> Snapshot {
+        self.node.snapshot()
+    }
+}
+
+/// Node and pod before something that must leave them as they were.
+pub struct Before<'a> {
+    lab: &'a Lab,
+    pod: &'a Namespace,
+    node_before: Snapshot,
+    pod_before: Snapshot,
+}
+
+impl<'a> Before<'a> {
+    /// Remembers.
+    pub fn new(lab: &'a Lab, pod: &'a Namespace) -> Self {
+        Self { lab, pod, node_before: lab.snapshot(), pod_before: pod.snapshot() }
+    }
+
+    /// Fails with the lines that differ.
+    #[track_caller]
+    pub fn assert_unchanged(&self, when: &str) {
+        self.lab.snapshot().assert_same(&self.node_before, when);
+        self.pod.snapshot().assert_same(&self.pod_before, when);
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.files);
+    }
+}
+
+/// The config of a plain attachment to `br0`, with some keys changed or added. Its uplinks are not looked at.
+pub fn conf(changes: Value) -> Value {
+    let mut conf = json!({
+        "cniVersion": "1.1.0", "name": "lan", "type": "bridge-dhcp", "bridge": "br0",
+    });
+    let object = conf.as_object_mut().unwrap();
+    for (key, value) in changes.as_object().unwrap() {
+        object.insert(key.clone(), value.clone());
+    }
+    conf
+}
+
+/// The config of a VM's attachment to `br0`.
+pub fn vm_conf(changes: Value) -> Value {
+    let mut conf = conf(changes);
+    conf["disableContainerInterface"] = true.into();
+    conf
+}
+
+/// The config with this result as its `prevResult`.
+pub fn with_result(conf: &Value, result: &Value) -> Value {
+    let mut conf = conf.clone();
+    conf["prevResult"] = result.clone();
+    conf
+}
+
+/// The host side's name as the design has it.
+pub fn host_side(container: &str, ifname: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(format!("{container}/{ifname}"));
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("veth{}", &hex[..11])
+}

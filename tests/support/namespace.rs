@@ -1,0 +1,171 @@
+//! A network namespace with a name and a path, as runtimes make them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use serde_json::Value;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Removed with the value; the kernel then removes what is in it.
+pub struct Namespace {
+    name: String,
+    path: PathBuf,
+    file: File,
+}
+
+impl Namespace {
+    /// A fresh namespace whose name ends in `role`, with `lo` up.
+    pub fn new(role: &str) -> Self {
+        let name = format!("bd{}-{}-{role}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new("/run/netns").join(&name);
+        std::fs::create_dir_all("/run/netns").unwrap();
+        File::create(&path).unwrap();
+        std::thread::scope(|scope| {
+            let made = scope.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNET).unwrap();
+                mount(Some("/proc/thread-self/ns/net"), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                    .unwrap();
+            });
+            made.join().unwrap();
+        });
+        let file = File::open(&path).unwrap();
+        let namespace = Self { name, path, file };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// The name that `ip netns` shows.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The path that CNI_NETNS carries.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` in a thread inside the namespace.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&self.file, CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    /// Carries out several lines for `ip -batch` in one process; none may fail.
+    pub fn ip(&self, lines: &str) {
+        let output = self.pipe("ip", &["-batch", "-"], lines);
+        assert!(output.status.success(), "ip in {}: {lines}\n{}", self.name, text(&output.stderr));
+    }
+
+    /// What an `ip` command says, as JSON with all details.
+    pub fn ip_json(&self, arguments: &str) -> Value {
+        let words: Vec<&str> = ["-d", "-j"].into_iter().chain(arguments.split_whitespace()).collect();
+        let output = self.pipe("ip", &words, "");
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// An interface as `ip -d -j link` shows it; null where there is none.
+    pub fn link(&self, name: &str) -> Value {
+        self.ip_json(&format!("link show dev {name}"))[0].clone()
+    }
+
+    /// Whether there is an interface of that name.
+    pub fn has(&self, name: &str) -> bool {
+        !self.link(name).is_null()
+    }
+
+    /// Runs a command that must succeed; what it prints.
+    pub fn run(&self, command: &str) -> String {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let output = self.pipe(words[0], &words[1..], "");
+        assert!(output.status.success(), "{command} in {}: {}", self.name, text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs a program with `input` on its standard input.
+    pub fn pipe(&self, program: &str, arguments: &[&str], input: &str) -> Output {
+        use std::io::Write;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.enter(|| command.spawn()).unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    /// The VLANs of a port, as `bridge -j vlan` shows them.
+    pub fn vlans(&self, port: &str) -> Vec<Value> {
+        let output = self.pipe("bridge", &["-j", "-compressvlans", "vlan", "show", "dev", port], "");
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        shown[0]["vlans"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Links, VLANs, addresses, routes, rules and some sysctls as text, without what the kernel counts by itself.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut links = self.ip_json("link show");
+        strip_timers(&mut links);
+        let vlans = self.pipe("bridge", &["-j", "-compressvlans", "vlan", "show"], "");
+        let rules = self.pipe("nft", &["list", "ruleset"], "");
+        let sysctls = self.enter(|| {
+            ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/all/forwarding"]
+                .map(|key| format!("{key}={:?}", std::fs::read_to_string(format!("/proc/sys/{key}")).ok()))
+        });
+        let parts = [
+            serde_json::to_string_pretty(&links).unwrap(),
+            text(&vlans.stdout),
+            text(&self.pipe("ip", &["address", "show", "scope", "global"], "").stdout),
+            text(&self.pipe("ip", &["route", "show", "table", "all"], "").stdout),
+            text(&rules.stdout),
+            sysctls.join("\n"),
+        ];
+        Snapshot(parts.join("\n"))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = umount2(&self.path, MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A namespace's state; compares as text, shows as the lines that a comparison with itself would not need.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot(String);
+
+impl Snapshot {
+    /// Fails with the lines that differ.
+    #[track_caller]
+    pub fn assert_same(&self, before: &Snapshot, when: &str) {
+        let only = |here: &Snapshot, there: &Snapshot| {
+            let lines = here.0.lines().filter(|line| !there.0.lines().any(|other| other == *line));
+            lines.map(str::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert!(self == before, "{when}: before:\n{}\nafter:\n{}", only(before, self), only(self, before));
+    }
+}
+
+/// Bridge timers run, and a bridge's offload limits follow its ports with a delay.
+fn strip_timers(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(strip_timers),
+        Value::Object(object) => {
+            object.retain(|key, _| !key.ends_with("_timer") && !key.starts_with("tso_max"));
+            object.values_mut().for_each(strip_timers);
+        }
+        _ => {}
+    }
+}
+
+/// Bytes of a program's output as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,133 @@
+//! VLANs: policy before traffic, ranges, and what is refused.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::feature::{Feature, needs};
+use support::wire::{Capture, Flood, frame, from_mac};
+use support::{Lab, conf, host_side, vm_conf};
+
+/// The VLANs of the host side as `id` or `id-end` with flags.
+fn vlans(lab: &Lab) -> Vec<String> {
+    let shown = |entry: &Value| {
+        let end = entry["vlanEnd"].as_u64().map(|end| format!("-{end}")).unwrap_or_default();
+        let flags = entry["flags"]
+            .as_array()
+            .map(|flags| flags.iter().map(|f| format!(" {}", f.as_str().unwrap())).collect::<String>());
+        format!("{}{end}{}", entry["vlan"], flags.unwrap_or_default())
+    };
+    lab.node.vlans(&host_side("c1", "net1")).iter().map(shown).collect()
+}
+
+#[test]
+fn no_frame_of_a_pod_with_a_vlan_ever_gets_into_another() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    lab.node.run("bridge vlan add dev ens192 vid 100");
+    let other = support::namespace::Namespace::new("other");
+    lab.node.ip(&format!(
+        "link add native type veth peer name eth0 netns {}\nlink set native master br0\nlink set native up",
+        other.name()
+    ));
+    other.ip("link set eth0 up");
+    let mac = "02:00:00:00:00:66";
+    for round in 0..5 {
+        let pod = lab.pod();
+        let untagged = Capture::start(&other, "eth0");
+        let uplink = Capture::start(&lab.lan, "lan0");
+        let flood = Flood::start(&pod, "net1", frame([2, 0, 0, 0, 0, 0x66], round));
+        lab.add(&conf(json!({"vlan": 100, "runtimeConfig": {"mac": mac}})), &pod).ok();
+        support::wait_until("the uplink sees the flood", || !from_mac(&uplink.seen(), mac).is_empty());
+        assert!(flood.stop() > 0, "the pod sent frames");
+        let (untagged, uplink) = (untagged.stop(), uplink.stop());
+        assert!(from_mac(&untagged, mac).is_empty(), "round {round}: a frame got into VLAN 1");
+        assert!(!from_mac(&uplink, mac).is_empty(), "its own VLAN carries them");
+        lab.del(&conf(json!({})), &pod).ok();
+    }
+}
+
+#[test]
+fn an_access_port_has_its_vlan_only() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    lab.add(&vm_conf(json!({"vlan": 100})), &pod).ok();
+    assert_eq!(vlans(&lab), ["100 PVID Egress Untagged"]);
+    lab.del(&conf(json!({})), &pod).ok();
+    lab.add(&vm_conf(json!({"vlan": 100, "preserveDefaultVlan": true})), &pod).ok();
+    assert_eq!(vlans(&lab), ["1 Egress Untagged", "100 PVID Egress Untagged"]);
+}
+
+#[test]
+fn a_trunk_is_given_as_ranges() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    let trunk = json!([{"minID": 10, "maxID": 20}, {"id": 4094}, {"minID": 15, "maxID": 30}]);
+    let asked = vm_conf(json!({"vlan": 12, "vlanTrunk": trunk}));
+    let result = lab.add(&asked, &pod).ok();
+    assert_eq!(vlans(&lab), ["10-11", "12 PVID Egress Untagged", "13-30", "4094"]);
+    lab.check(&asked, &result, &pod).ok();
+    lab.del(&asked, &pod).ok();
+    let everything = vm_conf(json!({"vlanTrunk": [{"minID": 1, "maxID": 4094}]}));
+    let result = lab.add(&everything, &pod).ok();
+    assert_eq!(vlans(&lab), ["1 PVID Egress Untagged", "2-4094"]);
+    lab.check(&everything, &result, &pod).ok();
+}
+
+#[test]
+fn a_bridge_that_is_created_filters_vlans_when_one_is_asked_for() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::empty();
+    let pod = lab.pod();
+    lab.add(&vm_conf(json!({"createBridge": true, "vlan": 7})), &pod).ok();
+    assert_eq!(lab.port("br0")["linkinfo"]["info_data"]["vlan_filtering"], 1);
+    assert_eq!(vlans(&lab), ["7 PVID Egress Untagged"]);
+}
+
+#[test]
+fn a_vlan_that_no_uplink_carries_is_named_with_the_command() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    let before = lab.snapshot();
+    let asked = vm_conf(json!({"vlan": 120, "uplinkCheck": "fail"}));
+    let said = lab.add(&asked, &pod).error(104);
+    assert!(said.contains("VLAN 120") && said.contains("ens192[1]"), "{said}");
+    assert!(said.contains("bridge vlan add dev ens192 vid 120"), "{said}");
+    lab.snapshot().assert_same(&before, "afterwards");
+    lab.node.run("bridge vlan add dev ens192 vid 120");
+    lab.add(&asked, &pod).ok();
+}
+
+#[test]
+fn check_names_the_vlan_that_is_gone() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    let asked = vm_conf(json!({"vlan": 100, "vlanTrunk": [{"minID": 200, "maxID": 210}]}));
+    let result = lab.add(&asked, &pod).ok();
+    lab.check(&asked, &result, &pod).ok();
+    let host = host_side("c1", "net1");
+    lab.node.run(&format!("bridge vlan del dev {host} vid 205"));
+    assert!(lab.check(&asked, &result, &pod).error(123).contains("VLAN 200-210"));
+    lab.node.run(&format!("bridge vlan add dev {host} vid 205"));
+    lab.check(&asked, &result, &pod).ok();
+    lab.node.run(&format!("bridge vlan add dev {host} vid 300"));
+    assert!(lab.check(&asked, &result, &pod).error(123).contains("VLAN 300 is allowed"));
+    lab.node.run(&format!("bridge vlan del dev {host} vid 300"));
+    lab.node.run(&format!("bridge vlan del dev {host} vid 100"));
+    assert!(lab.check(&asked, &result, &pod).error(123).contains("wanted 100"));
+}
