@@ -41,7 +41,8 @@ pub fn needs(feature: Feature) -> bool {
     println!("skipped: needs {feature:?}");
     if let Ok(path) = std::env::var("BRIDGE_DHCP_SKIPPED") {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-        writeln!(file, "{test}\tneeds {feature:?}").unwrap();
+        // One write, so that the lines of parallel tests do not mix.
+        file.write_all(format!("{test}\tneeds {feature:?}\n").as_bytes()).unwrap();
     }
     false
 }

@@ -36,6 +36,8 @@ impl Namespace {
         let file = File::open(&path).unwrap();
         let namespace = Self { name, path, file };
         namespace.ip("link set lo up");
+        // Link-local addresses of the lab's own interfaces shall not change while a test compares.
+        namespace.enter(|| std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap());
         namespace
     }
 
@@ -108,10 +110,23 @@ impl Namespace {
         shown[0]["vlans"].as_array().cloned().unwrap_or_default()
     }
 
+    /// The global addresses of each interface.
+    pub fn addresses(&self) -> Value {
+        let shown = self.ip_json("address show scope global");
+        let address =
+            |info: &Value| format!("{}/{}", info["local"].as_str().unwrap_or("?"), info["prefixlen"]);
+        let links = shown.as_array().into_iter().flatten().filter(|link| link["ifname"].is_string());
+        let entry = |link: &Value| {
+            let infos = link["addr_info"].as_array().into_iter().flatten();
+            (link["ifname"].as_str().unwrap().to_string(), infos.map(address).collect::<Value>())
+        };
+        Value::Object(links.map(entry).collect())
+    }
+
     /// Links, VLANs, addresses, routes, rules and some sysctls as text, without what the kernel counts by itself.
     pub fn snapshot(&self) -> Snapshot {
         let mut links = self.ip_json("link show");
-        strip_timers(&mut links);
+        strip_passing(&mut links);
         let vlans = self.pipe("bridge", &["-j", "-compressvlans", "vlan", "show"], "");
         let rules = self.pipe("nft", &["list", "ruleset"], "");
         let sysctls = self.enter(|| {
@@ -121,8 +136,8 @@ impl Namespace {
         let parts = [
             serde_json::to_string_pretty(&links).unwrap(),
             text(&vlans.stdout),
-            text(&self.pipe("ip", &["address", "show", "scope", "global"], "").stdout),
-            text(&self.pipe("ip", &["route", "show", "table", "all"], "").stdout),
+            self.addresses().to_string(),
+            text(&self.pipe("ip", &["route", "show", "table", "all"], "").stdout).replace(" linkdown", ""),
             text(&rules.stdout),
             sysctls.join("\n"),
         ];
@@ -153,13 +168,18 @@ impl Snapshot {
     }
 }
 
-/// Bridge timers run, and a bridge's offload limits follow its ports with a delay.
-fn strip_timers(value: &mut Value) {
+/// What passes by itself: a bridge's timers run, its carrier and its offload limits follow the ports with a delay.
+fn strip_passing(value: &mut Value) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(strip_timers),
+        Value::Array(items) => {
+            items.retain(|item| item != "NO-CARRIER" && item != "LOWER_UP");
+            items.iter_mut().for_each(strip_passing);
+        }
         Value::Object(object) => {
-            object.retain(|key, _| !key.ends_with("_timer") && !key.starts_with("tso_max"));
-            object.values_mut().for_each(strip_timers);
+            object.retain(|key, _| {
+                !key.ends_with("_timer") && !key.starts_with("tso_max") && key != "operstate"
+            });
+            object.values_mut().for_each(strip_passing);
         }
         _ => {}
     }
