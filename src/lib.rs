@@ -6,6 +6,7 @@
 //! - [`request`]: standard input and environment become a typed [`request::Request`] (what was said).
 //! - [`plan`]: a request becomes the steps that are wanted (what it means); pure, no I/O.
 //! - [`kernel`]: the only code that touches Linux, behind the trait of our own verbs.
+//! - [`dhcp`]: one DISCOVER/OFFER exchange, a pure state machine and the packet socket it runs on.
 //! - [`run`]: executes steps on a kernel and undoes them in reverse when one fails.
 //! - [`cni`]: the protocol around them: one request in, one document out.
 //! - [`report`]: results per CNI version, and every error with its code.
@@ -13,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod cni;
+pub mod dhcp;
 pub mod kernel;
 pub mod plan;
 pub mod report;
