@@ -153,14 +153,20 @@ fn udhcpd_offers_and_leases_nothing() {
     assert_eq!(std::fs::read_to_string(leases).unwrap(), "");
 }
 
-/// Answers the first question with these payloads, made from it.
-fn faulty_server(answers: impl Fn(&Message) -> Vec<Vec<u8>> + Send + 'static) -> JoinHandle<()> {
+/// A server's socket on `lan0`.
+fn server_socket() -> UdpSocket {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
     socket.bind_device(Some(b"lan0")).unwrap();
     socket.set_broadcast(true).unwrap();
     socket.bind(&SocketAddr::from(([0, 0, 0, 0], 67)).into()).unwrap();
     let socket = UdpSocket::from(socket);
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket
+}
+
+/// Answers the first question with these payloads, made from it.
+fn faulty_server(answers: impl Fn(&Message) -> Vec<Vec<u8>> + Send + 'static) -> JoinHandle<()> {
+    let socket = server_socket();
     std::thread::spawn(move || {
         let mut buffer = [0; 1500];
         let length = socket.recv(&mut buffer).unwrap();
@@ -208,6 +214,32 @@ fn refusals_and_garbage_are_counted_and_the_offer_behind_them_is_found() {
     assert_eq!((counters.malformed, counters.last_malformed), (1, Some(Malformed::Short(7))));
     assert_eq!((counters.refusals, counters.other_exchanges, counters.other_clients), (1, 1, 1));
     assert_eq!(counters.last_refusal.as_ref().unwrap().message.as_deref(), Some("wrong network"));
+}
+
+#[test]
+fn all_offers_in_hand_count_without_grace() {
+    let lab = Lab::new();
+    let mut exchange = Exchange::new(identity(), PATIENT, std::process::id().into());
+    let none = Ipv4Addr::UNSPECIFIED;
+    let question = Message::new_with_id(exchange.xid(), none, none, none, none, &identity().chaddr.octets());
+    let (asking, watching) = (lab.socket("client0"), lab.socket("client0"));
+    let server = server_socket();
+    lab.runtime.block_on(async {
+        let (asking, watching) = (asking.into_async().unwrap(), watching.into_async().unwrap());
+        for last in [1, 2] {
+            let offer = answer(&question, MessageType::Offer, |message| {
+                message.opts_mut().insert(DhcpOption::ServerIdentifier(Ipv4Addr::new(10, 77, 0, last)));
+            });
+            server.send_to(&offer, "255.255.255.255:68").unwrap();
+            tokio::time::timeout(PATIENT.timeout, watching.receive(&mut [0; FRAME_MAX]))
+                .await
+                .unwrap()
+                .unwrap();
+        }
+        drive(&mut exchange, &asking).await.unwrap();
+    });
+    let servers: Vec<u8> = exchange.answers().iter().map(|a| a.offer.sender.server.octets()[3]).collect();
+    assert_eq!(servers, [1, 2]);
 }
 
 #[test]
