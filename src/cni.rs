@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use crate::ipam::Delegation;
 use crate::kernel::netns::Netns;
 use crate::report::log::{Level, Log};
 use crate::report::{Code, Error};
@@ -34,15 +35,15 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(command: Command, variables: &Variables) -> ExitCode {
-    let (_, object) = match request::read(std::io::stdin().lock()) {
+    let (stdin, object) = match request::read(std::io::stdin().lock()) {
         Ok(read) => read,
         Err(error) => return answer(Err(error), ERROR_VERSION.as_str()),
     };
     let version = CniVersion::from_config(&object).unwrap_or(ERROR_VERSION);
     let log = Log::open(&object, context(command, variables, &object));
     let started = Instant::now();
-    let outcome =
-        Request::parse(command, variables, &object).and_then(|request| execute(request, variables, &log));
+    let outcome = Request::parse(command, variables, &object)
+        .and_then(|request| execute(request, variables, stdin, &log));
     let elapsed = started.elapsed().as_millis();
     match &outcome {
         Ok(_) => log.write(Level::Debug, format_args!("done in {elapsed} ms")),
@@ -53,7 +54,12 @@ fn serve(command: Command, variables: &Variables) -> ExitCode {
     answer(outcome, version.as_str())
 }
 
-fn execute(request: Option<Request>, variables: &Variables, log: &Log) -> Result<Option<Value>, Error> {
+fn execute(
+    request: Option<Request>,
+    variables: &Variables,
+    stdin: Vec<u8>,
+    log: &Log,
+) -> Result<Option<Value>, Error> {
     let Some(request) = request else { return Ok(None) };
     let netns = match &request {
         Request::Add(add) => Some(foreign_netns(Netns::open(&add.netns)?, variables)?),
@@ -64,17 +70,20 @@ fn execute(request: Option<Request>, variables: &Variables, log: &Log) -> Result
         },
         Request::Status(_) | Request::Gc(_) => None,
     };
+    let ipam = Delegation { path: variables.path(), stdin };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::new(Code::Internal, format!("cannot start the event loop: {error}")))?;
     runtime.block_on(async {
         match (request, netns) {
-            (Request::Add(add), Some(netns)) => run::add::add(&add, netns, log).await.map(Some),
-            (Request::Check(check), Some(netns)) => run::check::check(&check, netns).await.map(|()| None),
-            (Request::Del(del), netns) => run::del::del(&del, netns, log).await.map(|()| None),
-            (Request::Status(status), _) => run::status::status(&status).await.map(|()| None),
-            (Request::Gc(gc), _) => run::gc::gc(&gc, log).await.map(|()| None),
+            (Request::Add(add), Some(netns)) => run::add::add(&add, netns, &ipam, log).await.map(Some),
+            (Request::Check(check), Some(netns)) => {
+                run::check::check(&check, netns, &ipam).await.map(|()| None)
+            }
+            (Request::Del(del), netns) => run::del::del(&del, netns, &ipam, log).await.map(|()| None),
+            (Request::Status(status), _) => run::status::status(&status, &ipam).await.map(|()| None),
+            (Request::Gc(gc), _) => run::gc::gc(&gc, &ipam, log).await.map(|()| None),
             (Request::Add(_) | Request::Check(_), None) => {
                 Err(Error::new(Code::Internal, "ADD and CHECK need a network namespace"))
             }

@@ -7,6 +7,7 @@
 //! - [`plan`]: a request becomes the steps that are wanted (what it means); pure, no I/O.
 //! - [`kernel`]: the only code that touches Linux, behind the trait of our own verbs.
 //! - [`dhcp`]: one DISCOVER/OFFER exchange, a pure state machine and the packet socket it runs on.
+//! - [`ipam`]: the delegated IPAM plugin, found and executed.
 //! - [`run`]: executes steps on a kernel and undoes them in reverse when one fails.
 //! - [`cni`]: the protocol around them: one request in, one document out.
 //! - [`report`]: results per CNI version, and every error with its code.
@@ -15,6 +16,7 @@
 
 pub mod cni;
 pub mod dhcp;
+pub mod ipam;
 pub mod kernel;
 pub mod plan;
 pub mod report;

@@ -1,8 +1,10 @@
 //! The running kernel: carries out the steps over netlink, and looks at what is there.
 
 use futures_util::StreamExt;
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+use rtnetlink::packet_route::address::AddressFlags;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Prop,
@@ -15,10 +17,12 @@ use std::os::fd::AsRawFd;
 use super::lock::Lock;
 use super::netlink::{Client, Refusal};
 use super::netns::Netns;
-use super::{Kernel, link, ports, vlan};
+use super::{Kernel, address, link, nft, ports, route, sysctl, vlan};
 use crate::plan::facts::{BridgeSeen, Link, PortState, PortVlans, Uplink};
 use crate::plan::names::{Label, is_container_port};
-use crate::plan::step::{BridgeSpec, EnslaveSpec, PortSpec, Step, Undo, VethSpec, VlanSpec};
+use crate::plan::step::{
+    BridgeSpec, EnslaveSpec, Place, PortSpec, RouteSpec, Step, Undo, VethSpec, VlanGatewaySpec, VlanSpec,
+};
 use crate::request::mac::MacAddress;
 
 /// RTNLGRP_LINK (include/uapi/linux/rtnetlink.h).
@@ -181,6 +185,38 @@ impl Linux {
         delete(self.container()?, name).await
     }
 
+    /// The addresses of the interface with that index, on the node.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn addresses(&self, index: u32) -> Result<Vec<IpNetwork>, Refusal> {
+        address::read(&self.host, index).await
+    }
+
+    /// The addresses of the interface with that index, in the container.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn container_addresses(&mut self, index: u32) -> Result<Vec<IpNetwork>, Refusal> {
+        address::read(self.container()?, index).await
+    }
+
+    /// Whether the container has the route over the interface with that index.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn container_has_route(&mut self, index: u32, spec: &RouteSpec) -> Result<bool, Refusal> {
+        route::exists(self.container()?, index, spec).await
+    }
+
+    /// A kernel parameter; `None` where the kernel has no such one.
+    ///
+    /// # Errors
+    /// Whatever reading it says.
+    pub fn sysctl(&self, place: Place, key: &str) -> Result<Option<String>, Refusal> {
+        Ok(self.at(place, || sysctl::read(key))??)
+    }
+
     async fn bridges(&self) -> Result<Vec<String>, Refusal> {
         let mut message = LinkMessage::default();
         message.attributes = vec![
@@ -335,6 +371,78 @@ impl Linux {
         }
     }
 
+    async fn add_addresses(&mut self, ifname: &str, addresses: &[IpNetwork]) -> Result<(), Refusal> {
+        let index = self.container_link(ifname).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
+        let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
+        netns.enter(|| address::add_settled(index, addresses.to_vec()))??.await
+    }
+
+    async fn add_route(&mut self, ifname: &str, spec: &RouteSpec) -> Result<(), Refusal> {
+        let index = self.container_link(ifname).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
+        route::add(self.container()?, index, spec).await
+    }
+
+    /// The gateway address works at once: nobody else may have it.
+    async fn add_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
+        let index = self.link(link).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
+        address::add(&self.host, index, address, AddressFlags::Nodad).await
+    }
+
+    async fn remove_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
+        match self.link(link).await? {
+            Some(link) => address::remove(&self.host, link.index, address).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn restore_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
+        match self.add_gateway(link, address).await {
+            Err(refusal) if refusal.errno == Errno::EEXIST => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn add_vlan_gateway(&self, spec: &VlanGatewaySpec) -> Result<(), Refusal> {
+        let bridge = self.link(&spec.bridge).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
+        let mut peer = named(&spec.name);
+        peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
+        peer.attributes.push(LinkAttribute::Mtu(spec.mtu));
+        let mut message = named(&spec.vlans.port);
+        message.attributes.push(LinkAttribute::Address(spec.port_mac.octets().to_vec()));
+        message.attributes.push(LinkAttribute::Mtu(spec.mtu));
+        message.attributes.push(LinkAttribute::Controller(bridge.index));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]));
+        create(&self.host, message).await?;
+        silence(&self.host, &spec.vlans.port).await?;
+        self.set_vlans(&spec.vlans).await?;
+        set_flag(&self.host, &spec.name, LinkFlags::Up, true).await?;
+        self.raise_port(&spec.vlans.port, false).await
+    }
+
+    async fn set_mac(client: &Route, name: &str, mac: MacAddress) -> Result<(), Refusal> {
+        let mut message = named(name);
+        message.attributes.push(LinkAttribute::Address(mac.octets().to_vec()));
+        client.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
+    }
+
+    fn set_sysctl(&self, place: Place, key: &str, value: &str) -> Result<(), Refusal> {
+        Ok(self.at(place, || sysctl::write(key, value))??)
+    }
+
+    /// Runs `work` in the network namespace that is meant.
+    fn at<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> Result<T, Refusal> {
+        match place {
+            Place::Node => Ok(work()),
+            Place::Container => {
+                let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
+                Ok(netns.enter(work)?)
+            }
+        }
+    }
+
     async fn delete_unused_bridge(&self, name: &str) -> Result<(), Refusal> {
         let _lock = Lock::acquire(&bridge_lock(name)).await?;
         let Some(bridge) = self.link(name).await? else { return Ok(()) };
@@ -375,6 +483,17 @@ impl Kernel for Linux {
             Step::SilenceContainer { ifname } => silence(self.container()?, ifname).await,
             Step::RaiseContainer { ifname } => set_flag(self.container()?, ifname, LinkFlags::Up, true).await,
             Step::RaisePort { port, await_forwarding } => self.raise_port(port, *await_forwarding).await,
+            Step::Protect { port, mac } => nft::guard::protect(port, *mac).await,
+            Step::SetSysctl(spec) => self.set_sysctl(spec.place, &spec.key, &spec.value),
+            Step::AddAddresses { ifname, addresses } => self.add_addresses(ifname, addresses).await,
+            Step::AddRoute { ifname, route } => self.add_route(ifname, route).await,
+            // With arp_notify set, the kernel announces its addresses when the MAC is set, also to what it is.
+            Step::Announce { ifname, mac } => Self::set_mac(self.container()?, ifname, *mac).await,
+            Step::AddVlanGateway(spec) => self.add_vlan_gateway(spec).await,
+            Step::AddGateway { link, address } => self.add_gateway(link, *address).await,
+            Step::RemoveGateway { link, address } => self.remove_gateway(link, *address).await,
+            Step::PinMac { bridge, mac } => Self::set_mac(&self.host, bridge, *mac).await,
+            Step::Masquerade { port, addresses } => nft::masquerade::install(port, addresses).await,
         }
     }
 
@@ -389,6 +508,11 @@ impl Kernel for Linux {
                 gone_is_done(self.mark_port(&before.name, before.alias.as_deref().unwrap_or(""), flags).await)
             }
             Undo::RestoreVlans { port, vlans } => self.restore_vlans(port, vlans).await,
+            Undo::Unprotect(port) => nft::guard::unprotect(port).await,
+            Undo::RestoreSysctl { place, key, value } => self.set_sysctl(*place, key, value),
+            Undo::RemoveGateway { link, address } => self.remove_gateway(link, *address).await,
+            Undo::RestoreGateway { link, address } => self.restore_gateway(link, *address).await,
+            Undo::RemoveMasquerade(port) => nft::masquerade::remove(port).await,
             Undo::ClearPromiscuous(name) => {
                 gone_is_done(set_flag(&self.host, name, LinkFlags::Promisc, false).await)
             }

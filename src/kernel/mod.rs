@@ -1,11 +1,15 @@
 //! The only code that touches Linux: our own verbs behind one trait, and the kernel that carries them out.
 
+pub mod address;
 pub mod link;
 pub mod linux;
 pub mod lock;
 pub mod netlink;
 pub mod netns;
+pub mod nft;
 pub mod ports;
+pub mod route;
+pub mod sysctl;
 pub mod vlan;
 
 use std::future::Future;

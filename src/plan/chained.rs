@@ -21,7 +21,7 @@ pub struct Chain {
 /// The steps, and whether the port has to be raised at their end.
 ///
 /// # Errors
-/// Code 7 where the interface is a port of another bridge.
+/// Code 7 where the interface is a port of another bridge, or its MAC is unknown and shall be checked.
 pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Error> {
     let port = &chain.port;
     let enslave = match port.master {
@@ -46,7 +46,8 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
         port: port.name.clone(),
         name: names::host_interface(&add.attachment),
     });
-    let label = Label::new(&add.network, &add.attachment, chain.mac, add.conf.vm_mode, add.pod.as_deref());
+    let label = Label::new(&add.network, &add.attachment, chain.mac, add.conf.vm_mode, add.pod.as_deref())
+        .ruled_by(&add.conf);
     // A label of somebody else's stays; the alternative name is enough for DEL.
     let alias = match &port.alias {
         Some(theirs) if Label::from_alias(theirs).is_none() => theirs.clone(),
@@ -63,6 +64,10 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
     }
     if add.conf.promiscuous && !bridge.promiscuous {
         steps.push(Step::SetPromiscuous { bridge: bridge.name.clone() });
+    }
+    if add.conf.mac_spoof_check {
+        let mac = chain.mac.or(add.mac).ok_or_else(|| faults::no_mac_to_check(&port.name))?;
+        steps.push(Step::Protect { port: port.name.clone(), mac });
     }
     if enslave && port.up {
         steps.push(Step::RaisePort { port: port.name.clone(), await_forwarding: port.carrier });

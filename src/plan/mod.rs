@@ -1,7 +1,9 @@
 //! What a request means: facts and request in, steps out; no I/O.
 
+pub mod addresses;
 pub mod chained;
 pub mod facts;
+pub mod gateway;
 pub mod names;
 pub mod step;
 pub mod uplink;
@@ -107,7 +109,8 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
         mtu,
     }));
 
-    let label = Label::new(&add.network, &add.attachment, Some(mac), conf.vm_mode, add.pod.as_deref());
+    let label =
+        Label::new(&add.network, &add.attachment, Some(mac), conf.vm_mode, add.pod.as_deref()).ruled_by(conf);
     let mut open = vec![Step::ConfigurePort(PortSpec {
         port: host.clone(),
         alias: label.to_alias(),
@@ -124,9 +127,16 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
         open.push(Step::RaiseContainer { ifname });
     }
     let delay = bridge.and_then(forward_delay);
+    if conf.mac_spoof_check {
+        open.push(Step::Protect { port: host.clone(), mac });
+    }
     let too_long = delay.is_some_and(|delay| delay >= conf.deadline);
     open.push(Step::RaisePort { port: host.clone(), await_forwarding: !conf.vm_mode && !too_long });
-    let warnings = delay.map(|delay| stp_warning(conf.bridge.as_str(), delay)).into_iter().collect();
+    let mut warnings: Vec<String> =
+        delay.map(|delay| stp_warning(conf.bridge.as_str(), delay)).into_iter().collect();
+    if conf.ipam.is_none() && (conf.is_gateway || conf.ip_masq) {
+        warnings.push("isGateway, isDefaultGateway and ipMasq have no effect without ipam".to_string());
+    }
     Plan { host, host_mac: macs.host, mac, host_mtu, mtu, join, open, warnings }
 }
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::request::environment::Attachment;
 use crate::request::mac::MacAddress;
 use crate::request::name::{ContainerId, InterfaceName, NetworkName};
+use crate::request::netconf::NetConf;
 
 /// Hex digits of the hash in a host interface name: `veth` and these fill IFNAMSIZ - 1.
 const HOST_NAME_DIGITS: usize = 11;
@@ -20,6 +21,11 @@ const ALIAS_FIELD_MAX: usize = 64;
 pub fn host_interface(attachment: &Attachment) -> String {
     let digest = hex_digest(&format!("{}/{}", attachment.container, attachment.ifname));
     format!("veth{}", &digest[..HOST_NAME_DIGITS])
+}
+
+/// The bridge port behind the interface `BRIDGE.VLAN` that carries gateway addresses.
+pub fn gateway_port(name: &str) -> String {
+    format!("veth{}", &hex_digest(&format!("gateway/{name}"))[..HOST_NAME_DIGITS])
 }
 
 /// Whether a port is named like the host side of a container's veth pair, ours or another CNI plugin's or a
@@ -53,6 +59,8 @@ pub struct Label {
     pub vm_mode: bool,
     /// Chained mode: whose port it was.
     pub chain: Option<ChainedPort>,
+    /// nftables rules go with it: the MAC check, masquerading.
+    pub rules: bool,
     /// `namespace/name` of the pod, where known and where there was room.
     pub pod: Option<String>,
 }
@@ -73,8 +81,15 @@ impl Label {
             mac,
             vm_mode,
             chain: None,
+            rules: false,
             pod: pod.map(str::to_string),
         }
+    }
+
+    /// The label of an attachment that this config gives nftables rules.
+    #[must_use]
+    pub fn ruled_by(self, conf: &NetConf) -> Self {
+        Self { rules: conf.mac_spoof_check || conf.ip_masq, ..self }
     }
 
     /// The label of another plugin's interface.
@@ -114,6 +129,9 @@ impl Label {
             Some(ChainedPort::Joined) => text.push_str(" chain=joined"),
             None => {}
         }
+        if self.rules {
+            text.push_str(" rules=nft");
+        }
         if let Some(pod) = self.pod.as_ref().filter(|pod| text.len() + pod.len() + 5 <= 255) {
             let _ = write!(text, " pod={pod}");
         }
@@ -140,6 +158,7 @@ impl Label {
                 Some(_) => Some(ChainedPort::Joined),
                 None => None,
             },
+            rules: field("rules").is_some(),
             pod: field("pod").map(str::to_string),
         })
     }

@@ -1,6 +1,9 @@
 //! The steps that an attachment is made of, as data: our own verbs, and how each is undone.
 
 use std::fmt;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
 
 use crate::plan::facts::{Link, PortVlans};
 use crate::request::mac::MacAddress;
@@ -80,6 +83,64 @@ pub struct VlanSpec {
     pub remove: Option<u16>,
 }
 
+/// Whose network namespace is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The plugin's own.
+    Node,
+    /// The one that CNI_NETNS names.
+    Container,
+}
+
+/// A kernel parameter under /proc/sys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SysctlSpec {
+    /// Where.
+    pub place: Place,
+    /// Its path below /proc/sys.
+    pub key: String,
+    /// What it shall be.
+    pub value: String,
+    /// What it was, where that must come back; not for what goes away with an interface.
+    pub before: Option<String>,
+}
+
+/// A route in the container, over its interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// Destination.
+    pub destination: IpNetwork,
+    /// Next hops; none is a destination on the link, several share the traffic.
+    pub gateways: Vec<IpAddr>,
+    /// Routing table; `None` is the main one.
+    pub table: Option<u32>,
+    /// RT_SCOPE_ number; `None` is the universe.
+    pub scope: Option<u8>,
+    /// Metric; `None` is the kernel's default.
+    pub priority: Option<u32>,
+    /// RTAX_MTU in bytes.
+    pub mtu: Option<u32>,
+    /// RTAX_ADVMSS in bytes.
+    pub advmss: Option<u32>,
+}
+
+/// The interface that carries a bridge's gateway addresses in one VLAN: a veth whose other end is a port in that VLAN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VlanGatewaySpec {
+    /// Its name, `BRIDGE.VLAN`.
+    pub name: String,
+    /// Its MAC.
+    pub mac: MacAddress,
+    /// The port's MAC.
+    pub port_mac: MacAddress,
+    /// The bridge.
+    pub bridge: String,
+    /// The bridge's MTU.
+    pub mtu: u32,
+    /// The port and its VLAN.
+    pub vlans: VlanSpec,
+}
+
 /// One change of the node or the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -136,6 +197,66 @@ pub enum Step {
         /// Whether to wait until it forwards.
         await_forwarding: bool,
     },
+    /// Let only frames with this Ethernet source enter the bridge from the port.
+    Protect {
+        /// The port.
+        port: String,
+        /// The attachment's MAC.
+        mac: MacAddress,
+    },
+    /// Set a kernel parameter.
+    SetSysctl(SysctlSpec),
+    /// Give the container side addresses, and wait until they can be used.
+    AddAddresses {
+        /// The container side.
+        ifname: String,
+        /// Host addresses with the subnets' prefix lengths.
+        addresses: Vec<IpNetwork>,
+    },
+    /// Add a route in the container.
+    AddRoute {
+        /// The container side.
+        ifname: String,
+        /// The route.
+        route: RouteSpec,
+    },
+    /// Have the kernel tell the neighbours the container side's addresses.
+    Announce {
+        /// The container side.
+        ifname: String,
+        /// Its MAC.
+        mac: MacAddress,
+    },
+    /// Create the interface that carries a bridge's gateway addresses in one VLAN.
+    AddVlanGateway(VlanGatewaySpec),
+    /// Give the bridge, or its interface in a VLAN, a gateway address.
+    AddGateway {
+        /// The interface.
+        link: String,
+        /// The address with the subnet's prefix length.
+        address: IpNetwork,
+    },
+    /// Take another address off the bridge (`forceAddress`).
+    RemoveGateway {
+        /// The interface.
+        link: String,
+        /// The address.
+        address: IpNetwork,
+    },
+    /// Fix the bridge's MAC, so that it stays when ports come and go.
+    PinMac {
+        /// The bridge.
+        bridge: String,
+        /// The MAC that it has.
+        mac: MacAddress,
+    },
+    /// Masquerade what leaves the attachment's subnets.
+    Masquerade {
+        /// The host side, under whose name the rules are found again.
+        port: String,
+        /// The container's addresses.
+        addresses: Vec<IpNetwork>,
+    },
 }
 
 /// How a step is taken back. Each is idempotent, so that it may also undo a step that was only half done.
@@ -165,6 +286,33 @@ pub enum Undo {
     },
     /// Make the bridge non-promiscuous again.
     ClearPromiscuous(String),
+    /// Remove the MAC check of the port.
+    Unprotect(String),
+    /// Give a kernel parameter its former value.
+    RestoreSysctl {
+        /// Where.
+        place: Place,
+        /// Its path below /proc/sys.
+        key: String,
+        /// The former value.
+        value: String,
+    },
+    /// Take the address off the bridge.
+    RemoveGateway {
+        /// The interface.
+        link: String,
+        /// The address.
+        address: IpNetwork,
+    },
+    /// Give the bridge back the address.
+    RestoreGateway {
+        /// The interface.
+        link: String,
+        /// The address.
+        address: IpNetwork,
+    },
+    /// Remove the masquerading of the host side.
+    RemoveMasquerade(String),
 }
 
 impl Step {
@@ -182,11 +330,29 @@ impl Step {
             Self::ReplaceVlans { spec, before } => {
                 Some(Undo::RestoreVlans { port: spec.port.clone(), vlans: before.clone() })
             }
+            Self::Protect { port, .. } => Some(Undo::Unprotect(port.clone())),
+            Self::SetSysctl(spec) => spec.before.as_ref().map(|value| Undo::RestoreSysctl {
+                place: spec.place,
+                key: spec.key.clone(),
+                value: value.clone(),
+            }),
+            Self::AddVlanGateway(spec) => Some(Undo::DeleteVeth(spec.vlans.port.clone())),
+            Self::AddGateway { link, address } => {
+                Some(Undo::RemoveGateway { link: link.clone(), address: *address })
+            }
+            Self::RemoveGateway { link, address } => {
+                Some(Undo::RestoreGateway { link: link.clone(), address: *address })
+            }
+            Self::Masquerade { port, .. } => Some(Undo::RemoveMasquerade(port.clone())),
             Self::ConfigurePort(_)
             | Self::SetVlans(_)
             | Self::SilenceContainer { .. }
             | Self::RaiseContainer { .. }
-            | Self::RaisePort { .. } => None,
+            | Self::RaisePort { .. }
+            | Self::AddAddresses { .. }
+            | Self::AddRoute { .. }
+            | Self::Announce { .. }
+            | Self::PinMac { .. } => None,
         }
     }
 }
@@ -195,7 +361,7 @@ impl Step {
     /// Whether the kernel does all of the step or nothing, so that a refused one needs no undo. A bridge that is
     /// there already, for one, must not be deleted because it could not be created.
     pub fn is_atomic(&self) -> bool {
-        matches!(self, Self::CreateBridge(_) | Self::AddVeth(_))
+        matches!(self, Self::CreateBridge(_) | Self::AddVeth(_) | Self::AddGateway { .. })
     }
 }
 
@@ -222,6 +388,19 @@ impl fmt::Display for Step {
             Self::SilenceContainer { ifname } => write!(f, "silence IPv6 on {ifname} in the container"),
             Self::RaiseContainer { ifname } => write!(f, "set {ifname} up in the container"),
             Self::RaisePort { port, .. } => write!(f, "set port {port} up"),
+            Self::Protect { port, mac } => write!(f, "let only {mac} pass port {port}"),
+            Self::SetSysctl(spec) => write!(f, "set {} to {}", spec.key, spec.value),
+            Self::AddAddresses { ifname, addresses } => write!(f, "give {ifname} {}", shown(addresses)),
+            Self::AddRoute { ifname, route } => {
+                write!(f, "add the route to {} over {ifname}", route.destination)?;
+                route.gateways.iter().try_for_each(|gateway| write!(f, " via {gateway}"))
+            }
+            Self::Announce { ifname, .. } => write!(f, "announce the addresses of {ifname}"),
+            Self::AddVlanGateway(spec) => write!(f, "create {} in VLAN {}", spec.name, spec.vlans.native),
+            Self::AddGateway { link, address } => write!(f, "give {link} the gateway address {address}"),
+            Self::RemoveGateway { link, address } => write!(f, "take {address} off {link}"),
+            Self::PinMac { bridge, mac } => write!(f, "fix the MAC of bridge {bridge} as {mac}"),
+            Self::Masquerade { addresses, .. } => write!(f, "masquerade {}", shown(addresses)),
         }
     }
 }
@@ -237,6 +416,15 @@ impl fmt::Display for Undo {
             Self::UnmarkPort(link) => write!(f, "restore label and flags of {}", link.name),
             Self::RestoreVlans { port, .. } => write!(f, "restore the VLANs of {port}"),
             Self::ClearPromiscuous(name) => write!(f, "make bridge {name} non-promiscuous"),
+            Self::Unprotect(port) => write!(f, "remove the MAC check of port {port}"),
+            Self::RestoreSysctl { key, value, .. } => write!(f, "set {key} back to {value}"),
+            Self::RemoveGateway { link, address } => write!(f, "take {address} off {link}"),
+            Self::RestoreGateway { link, address } => write!(f, "give {address} back to {link}"),
+            Self::RemoveMasquerade(port) => write!(f, "remove the masquerading of {port}"),
         }
     }
+}
+
+fn shown(addresses: &[IpNetwork]) -> String {
+    addresses.iter().map(IpNetwork::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,6 @@
 //! The errors about the node, in the words that the pod's event shows.
 
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
 use crate::kernel::netlink::Refusal;
@@ -90,6 +91,26 @@ pub fn mtu_larger_than_bridge(bridge: &str, wanted: u32, bridge_mtu: u32) -> Err
     .remedy(format!("remove \"mtu\", lower it, or raise the bridge's and its uplink's: ip link set {bridge} mtu {wanted}"))
 }
 
+/// Code 7: the bridge has another address.
+pub fn gateway_in_the_way(link: &str, there: IpNetwork, gateway: IpNetwork) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("{link} already has the address {there}, so it cannot get the gateway address {gateway}"),
+    )
+    .remedy(format!(
+        "set \"forceAddress\": true to replace it, use another bridge, or: ip address del {there} dev {link}"
+    ))
+}
+
+/// Code 7: `BRIDGE.VLAN` is no interface name.
+pub fn vlan_gateway_name(name: &str) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("the gateway's interface {name} would have a name longer than 15 characters"),
+    )
+    .remedy("use a shorter bridge name, or no \"vlan\" together with \"isGateway\"")
+}
+
 /// Code 107.
 pub fn interface_exists(ifname: &str, host: &str, host_exists: bool) -> Error {
     if host_exists {
@@ -129,6 +150,15 @@ pub fn port_of_another_bridge(port: &str, bridge: &str) -> Error {
         format!("{port} of the previous plugin is a port of another bridge, not of {bridge}"),
     )
     .remedy("name the same \"bridge\" in both plugins of the chain")
+}
+
+/// Code 7: a tap's MAC is its guest's secret.
+pub fn no_mac_to_check(port: &str) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("\"macspoofchk\" needs the MAC behind {port}, which has no interface in the container"),
+    )
+    .remedy("request the MAC (runtimeConfig.mac), or remove \"macspoofchk\"")
 }
 
 /// Code 7: nothing to chain to.
@@ -180,6 +210,17 @@ pub fn refused(step: &Step, refusal: &Refusal) -> Error {
     match refusal.errno {
         Errno::EPERM => error.remedy("run the plugin as root with CAP_NET_ADMIN"),
         _ => error,
+    }
+}
+
+/// Code 120.
+pub fn nftables_refused(step: &Step, refusal: &Refusal) -> Error {
+    let error = Error::new(Code::Nftables, format!("cannot {step}: nftables says {refusal}"));
+    match refusal.errno {
+        Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT | Errno::ENOENT => error
+            .evidence("this kernel lacks a part of nftables that the rule needs")
+            .remedy("modprobe nf_tables nft_masq nft_chain_nat"),
+        _ => error.evidence("`nft list ruleset` shows the rules that are there"),
     }
 }
 

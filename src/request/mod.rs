@@ -134,7 +134,18 @@ impl Request {
             Command::Version => return Ok(None),
             Command::Add => {
                 let version = CniVersion::from_config(object)?;
-                Self::Add(Box::new(Add::parse(variables, object, network, version)?))
+                let add = Add::parse(variables, object, network, version)?;
+                if let (Some(_), Some(ipam)) = (&add.previous, &add.conf.ipam) {
+                    return Err(Error::new(
+                        Code::InvalidConfig,
+                        format!(
+                            "\"ipam\" is {:?} in a chained config: the previous plugin gave the addresses",
+                            ipam.plugin
+                        ),
+                    )
+                    .remedy("remove \"ipam\" here, or the plugins before this one"));
+                }
+                Self::Add(Box::new(add))
             }
             Command::Check => {
                 let version = at_least(object, CniVersion::has_check, "CHECK", CniVersion::V0_4_0)?;

@@ -121,6 +121,8 @@ impl Default for DhcpProbe {
 pub struct Ipam {
     /// `ipam.type`, the delegated plugin.
     pub plugin: String,
+    /// Nothing but the type is there: on DEL, some runtimes strip the rest.
+    pub stripped: bool,
 }
 
 /// The DNS settings that override IPAM's (CNI spec, "dns").
@@ -257,7 +259,7 @@ impl NetConf {
 pub fn ipam(object: &Map<String, Value>) -> Result<Option<Ipam>, Error> {
     let Some(ipam) = Keys::new(object, "").object("ipam")? else { return Ok(None) };
     let plugin = Keys::new(ipam, "ipam.").text("type")?;
-    Ok(plugin.map(|plugin| Ipam { plugin: plugin.to_string() }))
+    Ok(plugin.map(|plugin| Ipam { plugin: plugin.to_string(), stripped: ipam.len() == 1 }))
 }
 
 fn conflict(fact: &str) -> Error {

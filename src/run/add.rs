@@ -6,8 +6,10 @@ use nix::errno::Errno;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
+use super::address::{self, Reservation};
 use super::transaction::Transaction;
 use super::{check_uplinks, unseen};
+use crate::ipam::Delegation;
 use crate::kernel::linux::{Linux, bridge_lock, fresh_macs, leads_off_the_node};
 use crate::kernel::lock::Lock;
 use crate::kernel::netlink::Refusal;
@@ -32,8 +34,9 @@ const PLAN_TRIES: usize = 3;
 ///
 /// # Errors
 /// Any code; nothing is left on the node then, or `details` says what is.
-pub async fn add(request: &Add, netns: Netns, log: &Log) -> Result<Value, Error> {
+pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> Result<Value, Error> {
     let started = Instant::now();
+    let reservation = ipam.find(request.conf.ipam.as_ref())?.map(Reservation::new);
     let lock = Lock::try_acquire(&super::del::attachment_lock(&request.attachment))
         .map_err(|error| Error::new(Code::Kernel, format!("cannot take the attachment's lock: {error}")))?
         .ok_or_else(|| faults::still_running(&request.attachment))?;
@@ -43,7 +46,7 @@ pub async fn add(request: &Add, netns: Netns, log: &Log) -> Result<Value, Error>
     let deadline = started + request.conf.deadline;
     let work_until = deadline - (request.conf.deadline / UNDO_SHARE).min(UNDO_MAX);
     let outcome = tokio::select! {
-        outcome = attach(request, &mut transaction, log) => outcome,
+        outcome = attach(request, reservation.as_ref(), &mut transaction, log) => outcome,
         () = lock.wanted() => Err(faults::aborted("by a DEL for the same container and interface")),
         () = super::terminated() => Err(faults::aborted("by a signal")),
         () = tokio::time::sleep_until(work_until) => Err(Error::new(Code::Deadline, "")),
@@ -51,29 +54,53 @@ pub async fn add(request: &Add, netns: Netns, log: &Log) -> Result<Value, Error>
     match outcome {
         Ok(result) => Ok(result),
         Err(error) => {
-            let error =
-                if error.code == Code::Deadline { late(request, transaction.current()) } else { error };
+            let awaited = reservation.as_ref().and_then(Reservation::awaited);
+            let error = match error.code {
+                Code::Deadline => late(request, awaited, transaction.current()),
+                _ => error,
+            };
+            // Before the link goes: a DHCP lease is released through it.
+            let error = match &reservation {
+                Some(reservation) => match reservation.release().await {
+                    Ok(()) => error,
+                    Err(failed) => error.evidence(format!("left behind: a reservation; {}", failed.msg())),
+                },
+                None => error,
+            };
             Err(take_back(transaction, error, deadline).await)
         }
     }
 }
 
-async fn attach(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) -> Result<Value, Error> {
+async fn attach(
+    request: &Add,
+    reservation: Option<&Reservation>,
+    transaction: &mut Transaction<Linux>,
+    log: &Log,
+) -> Result<Value, Error> {
     let result = match &request.previous {
         Some(previous) => attach_chained(request, previous, transaction, log).await?,
-        None => attach_pair(request, transaction, log).await?,
+        None => attach_pair(request, reservation, transaction, log).await?,
     };
     result.render(request.version)
 }
 
 async fn attach_pair(
     request: &Add,
+    reservation: Option<&Reservation>,
     transaction: &mut Transaction<Linux>,
     log: &Log,
 ) -> Result<CniResult, Error> {
     let plan = join(request, transaction, log).await?;
+    if reservation.is_some() {
+        address::prepare(request, transaction).await?;
+    }
     for step in &plan.open {
         perform(transaction, step).await?;
+    }
+    let mut result = CniResult { dns: request.conf.dns.clone().unwrap_or_default(), ..CniResult::default() };
+    if let Some(reservation) = reservation {
+        address::configure(request, &plan, reservation, transaction, &mut result).await?;
     }
     let name = request.conf.bridge.as_str();
     let kernel = transaction.kernel();
@@ -94,11 +121,8 @@ async fn attach_pair(
         sandbox: Some(request.netns.to_string_lossy().into_owned()),
         ..Interface::default()
     };
-    Ok(CniResult {
-        interfaces: vec![described(name, bridge), host, container],
-        dns: request.conf.dns.clone().unwrap_or_default(),
-        ..CniResult::default()
-    })
+    result.interfaces.splice(0..0, [described(name, bridge), host, container]);
+    Ok(result)
 }
 
 /// Applies policy to the interface that the previous plugin made, and passes its result on.
@@ -202,7 +226,7 @@ async fn judge_mac(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &Log) 
     }
 }
 
-async fn perform(transaction: &mut Transaction<Linux>, step: &Step) -> Result<(), Error> {
+pub(super) async fn perform(transaction: &mut Transaction<Linux>, step: &Step) -> Result<(), Error> {
     match transaction.perform(step).await {
         Ok(()) => Ok(()),
         Err(refusal) => Err(explain(transaction, step, &refusal).await),
@@ -217,12 +241,20 @@ async fn explain(transaction: &mut Transaction<Linux>, step: &Step, refusal: &Re
             let host_exists = matches!(transaction.kernel().link(&spec.host).await, Ok(Some(_)));
             faults::interface_exists(&spec.ifname, &spec.host, host_exists)
         }
+        (Step::Protect { .. } | Step::Masquerade { .. }, _) => faults::nftables_refused(step, refusal),
         _ => faults::refused(step, refusal),
     }
 }
 
-fn late(request: &Add, current: Option<&Step>) -> Error {
+fn late(request: &Add, awaited: Option<&str>, current: Option<&Step>) -> Error {
     let seconds = request.conf.deadline.as_secs_f32();
+    if let Some(plugin) = awaited {
+        return Error::new(
+            Code::Ipam,
+            format!("IPAM plugin {plugin:?} did not answer within the deadline of {seconds} s"),
+        )
+        .remedy("ask it by hand with the same config, or raise \"deadline\" (at most \"60s\")");
+    }
     match current {
         Some(Step::RaisePort { port, await_forwarding: true }) => faults::not_forwarding(port, seconds),
         Some(step) => {

@@ -1,10 +1,17 @@
 //! CHECK: verifies what this plugin made, and only that; what KubeVirt and chained plugins change is theirs.
 
+use ipnetwork::IpNetwork;
+
 use super::unseen;
+use crate::ipam::Delegation;
 use crate::kernel::linux::Linux;
 use crate::kernel::netns::Netns;
+use crate::kernel::nft;
+use crate::plan::addresses::Addresses;
 use crate::plan::facts::{BridgeSeen, Link};
+use crate::plan::names::Label;
 use crate::plan::{names, validate_bridge};
+use crate::report::result::Ip;
 use crate::report::{Error, faults};
 use crate::request::vlan::Vlans;
 use crate::request::{Add, Check};
@@ -12,8 +19,8 @@ use crate::request::{Add, Check};
 /// Verifies.
 ///
 /// # Errors
-/// Codes 100 to 103 about the bridge, 123 naming everything that differs.
-pub async fn check(request: &Check, netns: Netns) -> Result<(), Error> {
+/// Codes 100 to 103 about the bridge, 123 naming everything that differs, 121 for what the IPAM plugin says.
+pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(), Error> {
     let add = &request.add;
     let mut kernel = Linux::open(Some(netns)).map_err(|refusal| unseen("the node's network", &refusal))?;
     let name = add.conf.bridge.as_str();
@@ -32,8 +39,15 @@ pub async fn check(request: &Check, netns: Netns) -> Result<(), Error> {
     if let Some(vlans) = &add.conf.vlans {
         differences.extend(vlan_differences(&kernel, &link, vlans).await?);
     }
+    differences.extend(rule_differences(add, &link).await?);
     differences.extend(container_differences(&mut kernel, add, &link).await?);
-    if differences.is_empty() { Ok(()) } else { Err(faults::differs(&host, &differences)) }
+    if !differences.is_empty() {
+        return Err(faults::differs(&host, &differences));
+    }
+    match ipam.find(add.conf.ipam.as_ref())? {
+        Some(delegate) => delegate.forward("CHECK", add.conf.deadline).await,
+        None => Ok(()),
+    }
 }
 
 fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
@@ -83,6 +97,51 @@ async fn vlan_differences(kernel: &Linux, link: &Link, wanted: &Vlans) -> Result
     Ok(differences)
 }
 
+/// The rules that a firewall's reload or `nft flush ruleset` takes away.
+async fn rule_differences(add: &Add, link: &Link) -> Result<Vec<String>, Error> {
+    let unreadable = |refusal| unseen("the nftables rules", &refusal);
+    let label = link.alias.as_deref().and_then(Label::from_alias);
+    let mac = label.and_then(|label| label.mac).or(add.mac);
+    let mut differences = Vec::new();
+    if let (true, Some(mac)) = (add.conf.mac_spoof_check, mac) {
+        differences.extend(nft::guard::verify(&link.name, mac).await.map_err(unreadable)?);
+    }
+    let addresses: Vec<IpNetwork> = own_addresses(add).map(|ip| ip.address).collect();
+    if add.conf.ip_masq && !addresses.is_empty() {
+        let host = names::host_interface(&add.attachment);
+        differences.extend(nft::masquerade::verify(&host, &addresses).await.map_err(unreadable)?);
+    }
+    Ok(differences)
+}
+
+/// The addresses of `prevResult` that belong to the container side.
+fn own_addresses(add: &Add) -> impl Iterator<Item = &Ip> {
+    let previous = add.previous.iter();
+    previous.flat_map(|result| {
+        result.ips.iter().filter(|ip| {
+            let interface = ip.interface.and_then(|index| result.interfaces.get(index));
+            interface.is_none_or(|interface| interface.name == add.attachment.ifname.as_str())
+        })
+    })
+}
+
+/// Addresses and routes that the container should have and has not. Other plugins of the chain may have added more.
+async fn address_differences(kernel: &mut Linux, add: &Add, index: u32) -> Result<Vec<String>, Error> {
+    let (Some(result), Some(_)) = (&add.previous, &add.conf.ipam) else { return Ok(Vec::new()) };
+    let unreadable = |refusal| unseen("the container's addresses", &refusal);
+    let ifname = &add.attachment.ifname;
+    let found = kernel.container_addresses(index).await.map_err(unreadable)?;
+    let missing = own_addresses(add).filter(|ip| !found.contains(&ip.address));
+    let mut differences: Vec<String> =
+        missing.map(|ip| format!("{ifname} in the container lacks the address {}", ip.address)).collect();
+    for route in Addresses::new(&add.conf, result).route_specs() {
+        if !kernel.container_has_route(index, &route).await.map_err(unreadable)? {
+            differences.push(format!("{ifname} in the container lacks the route to {}", route.destination));
+        }
+    }
+    Ok(differences)
+}
+
 /// In VM mode the container side may have any name and MAC by now; it only has to be there.
 async fn container_differences(kernel: &mut Linux, add: &Add, host: &Link) -> Result<Vec<String>, Error> {
     let unreadable = |refusal| unseen("the container's interfaces", &refusal);
@@ -102,6 +161,7 @@ async fn container_differences(kernel: &mut Linux, add: &Add, host: &Link) -> Re
         if !peer.up {
             differences.push(format!("{ifname} in the container is down"));
         }
+        differences.extend(address_differences(kernel, add, peer.index).await?);
     }
     Ok(differences)
 }

@@ -1,10 +1,11 @@
-//! DEL: removes what ADD made, found by the derived name; a second time there is nothing to do, and that is success.
+//! DEL: finds the attachment by its derived host-side name and removes what is there, whatever else is gone.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::unseen;
+use crate::ipam::Delegation;
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::kernel::lock::Lock;
@@ -16,9 +17,12 @@ use crate::report::log::{Level, Log};
 use crate::report::{Code, Error, faults};
 use crate::request::Del;
 use crate::request::environment::Attachment;
+use crate::request::netconf::Ipam;
 
-/// How long to wait for an ADD of the same attachment to give way: it is told at once and has then to undo.
+/// Longest that an ADD may need to give way: it is told at once and has then to undo.
 const GIVE_WAY: Duration = Duration::from_secs(20);
+/// Longest that the IPAM plugin may need to take back its reservation.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The name of the lock that ADD holds and DEL waits for.
 pub(crate) fn attachment_lock(attachment: &Attachment) -> String {
@@ -28,38 +32,76 @@ pub(crate) fn attachment_lock(attachment: &Attachment) -> String {
 /// Detaches. `netns` is the container's namespace, where it still exists.
 ///
 /// # Errors
-/// Only where something of the attachment remains: code 11 for an ADD that does not give way, code 125 otherwise.
-pub async fn del(request: &Del, netns: Option<Netns>, log: &Log) -> Result<(), Error> {
+/// Only where something of the attachment remains: code 11 for an ADD that does not give way, code 121 for the IPAM
+/// plugin's reservation, code 125 otherwise.
+pub async fn del(request: &Del, netns: Option<Netns>, ipam: &Delegation, log: &Log) -> Result<(), Error> {
     let _lock = timeout(GIVE_WAY, Lock::acquire(&attachment_lock(&request.attachment)))
         .await
         .map_err(|_| faults::still_running(&request.attachment))?
         .map_err(|error| Error::new(Code::Kernel, format!("cannot take the attachment's lock: {error}")))?;
     let mut kernel = Linux::open(netns).map_err(|refusal| unseen("the node's network", &refusal))?;
     let host = names::host_interface(&request.attachment);
+    // The dhcp plugin sends its RELEASE through the link.
+    let link_carries_release = request.ipam.as_ref().is_some_and(|ipam| ipam.plugin == "dhcp");
+    let mut released = Ok(());
+    if link_carries_release {
+        released = release(request.ipam.as_ref(), ipam, log).await;
+    }
     let label = remove(&mut kernel, &host).await?;
     if let Some(label) = &label {
         remove_placeholder(&mut kernel, label, log).await;
+    }
+    if !link_carries_release {
+        released = release(request.ipam.as_ref(), ipam, log).await;
     }
     log.write(
         Level::Info,
         format_args!("detached {host}{}", if label.is_none() { " (nothing was there)" } else { "" }),
     );
-    Ok(())
+    released
+}
+
+/// Has the IPAM plugin take back its reservation. Where the runtime has stripped the plugin's own keys from the config, its
+/// failure says nothing and would keep the pod for ever.
+async fn release(conf: Option<&Ipam>, ipam: &Delegation, log: &Log) -> Result<(), Error> {
+    let outcome = match ipam.find(conf) {
+        Ok(None) => Ok(()),
+        Ok(Some(delegate)) => delegate.forward("DEL", RELEASE_PATIENCE).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(error) if conf.is_some_and(|conf| conf.stripped) => {
+            log.write(Level::Warn, format_args!("{error}, called with a config that has only its type"));
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }
 
 /// Removes an attachment by the name of its host side, which may be an alternative name of another plugin's interface;
-/// its label, where there was one.
+/// its label, where there was one. The rules go after the port, so that no frame passes without them.
 ///
 /// # Errors
 /// Code 125 naming what remains.
 pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Option<Label>, Error> {
     let remains = |refusal| faults::remains(host, &refusal);
-    let Some(link) = kernel.link(host).await.map_err(remains)? else { return Ok(None) };
-    let label = link.alias.as_deref().and_then(Label::from_alias);
+    let link = kernel.link(host).await.map_err(remains)?;
+    let label = link.as_ref().and_then(|link| link.alias.as_deref()).and_then(Label::from_alias);
     let chained = label.as_ref().and_then(|label| label.chain);
-    for undo in
-        if link.name == host { vec![Undo::DeleteVeth(link.name)] } else { unchain(link, host, chained) }
-    {
+    let mut undo = Vec::new();
+    let mut rules_of = host.to_string();
+    match link {
+        Some(link) if link.name != host => {
+            rules_of.clone_from(&link.name);
+            undo = unchain(link, host, chained);
+        }
+        Some(link) => undo.push(Undo::DeleteVeth(link.name)),
+        None => {}
+    }
+    if label.as_ref().is_none_or(|label| label.rules) {
+        undo.extend([Undo::Unprotect(rules_of), Undo::RemoveMasquerade(host.to_string())]);
+    }
+    for undo in undo {
         kernel.revert(&undo).await.map_err(remains)?;
     }
     Ok(label)

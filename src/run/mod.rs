@@ -1,6 +1,7 @@
 //! Carries out what was planned, and takes it back in reverse when a step fails.
 
 pub mod add;
+mod address;
 mod chain;
 pub mod check;
 pub mod del;

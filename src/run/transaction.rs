@@ -1,6 +1,7 @@
 //! All or nothing: steps on a kernel, each with its undo noted before it begins.
 
 use crate::kernel::Kernel;
+use crate::kernel::lock::Lock;
 use crate::kernel::netlink::Refusal;
 use crate::plan::step::{Step, Undo};
 
@@ -9,12 +10,18 @@ pub struct Transaction<K> {
     kernel: K,
     undo: Vec<Undo>,
     current: Option<Step>,
+    locks: Vec<Lock>,
 }
 
 impl<K: Kernel> Transaction<K> {
     /// Begins with nothing done.
     pub fn new(kernel: K) -> Self {
-        Self { kernel, undo: Vec::new(), current: None }
+        Self { kernel, undo: Vec::new(), current: None, locks: Vec::new() }
+    }
+
+    /// Keeps a lock until the transaction is over, taking back included.
+    pub fn hold(&mut self, lock: Option<Lock>) {
+        self.locks.extend(lock);
     }
 
     /// The kernel, to look at.
@@ -92,11 +99,23 @@ mod tests {
                 Step::AddAlternativeName { name, .. } => self.exists.insert(format!("name {name}")),
                 Step::MarkPort { spec, .. } => self.exists.insert(format!("mark {}", spec.port)),
                 Step::ReplaceVlans { spec, .. } => self.exists.insert(format!("vlans {}", spec.port)),
+                Step::Protect { port, .. } => self.exists.insert(format!("guard {port}")),
+                Step::SetSysctl(spec) => {
+                    spec.before.is_none() || self.exists.insert(format!("sysctl {}", spec.key))
+                }
+                Step::AddVlanGateway(spec) => self.exists.insert(format!("veth {}", spec.vlans.port)),
+                Step::AddGateway { address, .. } => self.exists.insert(format!("address {address}")),
+                Step::RemoveGateway { address, .. } => self.exists.insert(format!("no address {address}")),
+                Step::Masquerade { port, .. } => self.exists.insert(format!("masquerade {port}")),
                 Step::ConfigurePort(_)
                 | Step::SetVlans(_)
                 | Step::SilenceContainer { .. }
                 | Step::RaiseContainer { .. }
-                | Step::RaisePort { .. } => true,
+                | Step::RaisePort { .. }
+                | Step::AddAddresses { .. }
+                | Step::AddRoute { .. }
+                | Step::Announce { .. }
+                | Step::PinMac { .. } => true,
             };
             if fails { Err(Refusal::plain(Errno::EPERM)) } else { Ok(()) }
         }
@@ -110,6 +129,11 @@ mod tests {
                 Undo::UnmarkPort(link) => self.exists.remove(&format!("mark {}", link.name)),
                 Undo::RestoreVlans { port, .. } => self.exists.remove(&format!("vlans {port}")),
                 Undo::ClearPromiscuous(name) => self.exists.remove(&format!("promiscuous {name}")),
+                Undo::Unprotect(port) => self.exists.remove(&format!("guard {port}")),
+                Undo::RestoreSysctl { key, .. } => self.exists.remove(&format!("sysctl {key}")),
+                Undo::RemoveGateway { address, .. } => self.exists.remove(&format!("address {address}")),
+                Undo::RestoreGateway { address, .. } => self.exists.remove(&format!("no address {address}")),
+                Undo::RemoveMasquerade(port) => self.exists.remove(&format!("masquerade {port}")),
             };
             Ok(())
         }

@@ -1,0 +1,220 @@
+//! Delegated address management: finds and executes the IPAM plugin that the config names (CNI spec section 4).
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::report::result::CniResult;
+use crate::report::{Code, Error};
+use crate::request::netconf::Ipam;
+use crate::request::version::CniVersion;
+
+/// Most that a delegate may print on standard output.
+const STDOUT_MAX: u64 = 1 << 20;
+/// Most of a delegate's standard error that is kept and passed on.
+const STDERR_MAX: u64 = 64 << 10;
+/// The spec's code for an unknown CNI_COMMAND.
+const UNKNOWN_COMMAND: u64 = 4;
+/// How often an executable that is being replaced is tried again, as libcni does.
+const BUSY_TRIES: usize = 5;
+
+/// Where IPAM plugins are found, and what they are given.
+#[derive(Debug, Clone)]
+pub struct Delegation {
+    /// The directories of CNI_PATH.
+    pub path: Vec<PathBuf>,
+    /// The complete config.
+    pub stdin: Vec<u8>,
+}
+
+/// An IPAM plugin, ready to be called with this request's environment and config.
+#[derive(Debug, Clone)]
+pub struct Delegate {
+    name: String,
+    executable: PathBuf,
+    stdin: Vec<u8>,
+}
+
+impl Delegation {
+    /// Finds the config's IPAM plugin in the directories of CNI_PATH; `None` where the config names none.
+    ///
+    /// # Errors
+    /// Code 7 where the name is no plain file name, code 121 where no directory has it.
+    pub fn find(&self, ipam: Option<&Ipam>) -> Result<Option<Delegate>, Error> {
+        let Some(Ipam { plugin: name, .. }) = ipam else { return Ok(None) };
+        if name.contains('/') || name.contains('\0') || matches!(name.as_str(), "" | "." | "..") {
+            return Err(Error::new(
+                Code::InvalidConfig,
+                format!("config key \"ipam.type\" is {name:?}, wanted the file name of an IPAM plugin"),
+            ));
+        }
+        let executable = |file: &PathBuf| {
+            file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        };
+        let directories = self.path.iter().filter(|dir| dir.is_absolute());
+        let Some(executable) = directories.map(|dir| dir.join(name)).find(executable) else {
+            let searched =
+                self.path.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ");
+            return Err(Error::new(
+                Code::Ipam,
+                format!("IPAM plugin {name:?} is not in CNI_PATH ({searched})"),
+            )
+            .remedy(format!("install {name} into one of these directories on this node")));
+        };
+        Ok(Some(Delegate { name: name.clone(), executable, stdin: self.stdin.clone() }))
+    }
+}
+
+impl Delegate {
+    /// `ipam.type`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks for addresses.
+    ///
+    /// # Errors
+    /// Code 121 with the delegate's own code and text, or what is wrong with its answer.
+    pub async fn add(&self, version: CniVersion) -> Result<CniResult, Error> {
+        let stdout = self.call("ADD").await?;
+        let value: Value = serde_json::from_slice(&stdout).map_err(|error| {
+            self.failed(&format!("printed no JSON result: {error}")).evidence(excerpt(&stdout))
+        })?;
+        let answered = value.get("cniVersion").and_then(Value::as_str);
+        let version =
+            CniVersion::ALL.into_iter().find(|known| Some(known.as_str()) == answered).unwrap_or(version);
+        let result =
+            CniResult::parse(&value, version, "its answer").map_err(|error| self.failed(error.msg()))?;
+        if result.ips.is_empty() {
+            return Err(self.failed("returned no addresses"));
+        }
+        Ok(result)
+    }
+
+    /// Calls it for `operation` and ignores what it prints. Plugins older than CNI 1.1 know neither STATUS nor GC: that
+    /// is success.
+    ///
+    /// # Errors
+    /// Code 121 with the delegate's own code and text, or that it took longer than `patience`.
+    pub async fn forward(&self, operation: &str, patience: Duration) -> Result<(), Error> {
+        match timeout(patience, self.call(operation)).await {
+            Ok(outcome) => outcome.map(drop),
+            Err(_) => {
+                Err(self.failed(&format!("{operation} did not end within {} s", patience.as_secs_f32())))
+            }
+        }
+    }
+
+    async fn call(&self, operation: &str) -> Result<Vec<u8>, Error> {
+        let mut child = self.spawn(operation).await?;
+        let group = Group(child.id());
+        let mut stdin = child.stdin.take();
+        let write = async {
+            if let Some(mut stdin) = stdin.take() {
+                // A delegate that fails early may not read everything.
+                let _ = stdin.write_all(&self.stdin).await;
+            }
+        };
+        let read = async {
+            tokio::join!(
+                write,
+                bounded(child.stdout.take(), STDOUT_MAX),
+                bounded(child.stderr.take(), STDERR_MAX)
+            )
+        };
+        let ((), stdout, stderr) = read.await;
+        if stdout.len() as u64 > STDOUT_MAX {
+            drop(group);
+            return Err(self.failed("printed more than 1 MiB"));
+        }
+        let status = child.wait().await.map_err(|error| self.failed(&error.to_string()))?;
+        if !stderr.is_empty() {
+            use std::io::Write;
+            let _ = std::io::stderr().write_all(&stderr);
+        }
+        if status.success() {
+            return Ok(stdout);
+        }
+        let error: Value = serde_json::from_slice(&stdout).unwrap_or_default();
+        let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
+        if text("msg").is_empty() {
+            return Err(self
+                .failed(&format!("ended with {status} and no error"))
+                .evidence(excerpt(&stdout))
+                .evidence(excerpt(&stderr)));
+        }
+        let code = error.get("code").and_then(Value::as_u64).unwrap_or_default();
+        if code == UNKNOWN_COMMAND && matches!(operation, "STATUS" | "GC") {
+            return Ok(Vec::new());
+        }
+        let failed = self.failed(&format!("{} (its code {code})", text("msg")));
+        Err(if text("details").is_empty() { failed } else { failed.evidence(text("details")) })
+    }
+
+    async fn spawn(&self, operation: &str) -> Result<Child, Error> {
+        let mut command = Command::new(&self.executable);
+        command
+            .env("CNI_COMMAND", operation)
+            .process_group(0)
+            .kill_on_drop(true)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match command.spawn() {
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES =>
+                {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                outcome => {
+                    return outcome.map_err(|error| self.failed(&format!("cannot be started: {error}")));
+                }
+            }
+        }
+    }
+
+    fn failed(&self, why: &str) -> Error {
+        Error::new(Code::Ipam, format!("IPAM plugin {:?} failed: {why}", self.name))
+    }
+}
+
+/// The process group of a delegate: killed when the call ends, however it ends, with what the delegate started.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Reads to the end, but one byte more than `limit` at the most.
+async fn bounded(stream: Option<impl AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        let _ = stream.take(limit + 1).read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+/// The beginning of some output, for evidence.
+fn excerpt(bytes: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(bytes)
+        .chars()
+        .take(300)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    format!("it printed: {text:?}")
+}

@@ -1,0 +1,130 @@
+//! Addresses of interfaces: added, removed, read, and waited for until they can be used.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use futures_util::StreamExt;
+use ipnetwork::IpNetwork;
+use nix::errno::Errno;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+
+use super::netlink::{Client, Refusal};
+
+/// RTNLGRP_IPV6_IFADDR (include/uapi/linux/rtnetlink.h).
+const RTNLGRP_IPV6_IFADDR: u32 = 9;
+
+type Route = Client<RouteNetlinkMessage>;
+
+/// Adds the addresses to the interface with this index and waits until duplicate address detection has settled every
+/// IPv6 one. Must be called in the interface's network namespace.
+///
+/// # Errors
+/// The kernel's refusal; EADDRINUSE where another host uses an address.
+pub fn add_settled(
+    index: u32,
+    addresses: Vec<IpNetwork>,
+) -> Result<impl Future<Output = Result<(), Refusal>>, Refusal> {
+    let (client, mut changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_IPV6_IFADDR])?;
+    Ok(async move {
+        let mut pending: BTreeSet<IpAddr> = BTreeSet::new();
+        for address in addresses {
+            add(&client, index, address, AddressFlags::empty()).await?;
+            pending.extend(Some(address.ip()).filter(IpAddr::is_ipv6));
+        }
+        while !pending.is_empty() {
+            let Some(change) = changes.next().await else { return Err(Refusal::plain(Errno::EIO)) };
+            let Some(RouteNetlinkMessage::NewAddress(message)) = change else { continue };
+            let Some(address) = address_of(&message).filter(|_| message.header.index == index) else {
+                continue;
+            };
+            let flags = flags_of(&message);
+            if flags.contains(AddressFlags::Dadfailed) && pending.contains(&address) {
+                return Err(Refusal {
+                    errno: Errno::EADDRINUSE,
+                    text: Some(format!(
+                        "another host on the link uses {address} (IPv6 duplicate address detection)"
+                    )),
+                });
+            }
+            if !flags.contains(AddressFlags::Tentative) {
+                pending.remove(&address);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Adds one address; IPv4 ones get their subnet's broadcast address.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn add(client: &Route, index: u32, address: IpNetwork, flags: AddressFlags) -> Result<(), Refusal> {
+    let mut message = message(index, address);
+    if let IpNetwork::V4(v4) = address
+        && v4.prefix() < 31
+    {
+        message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
+    }
+    message.attributes.push(AddressAttribute::Flags(flags));
+    client.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
+}
+
+/// Removes an address; one that is gone is success.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn remove(client: &Route, index: u32, address: IpNetwork) -> Result<(), Refusal> {
+    match client.request(RouteNetlinkMessage::DelAddress(message(index, address)), 0).await {
+        Err(refusal) if matches!(refusal.errno, Errno::EADDRNOTAVAIL | Errno::ENODEV) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// The addresses of one interface.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn read(client: &Route, index: u32) -> Result<Vec<IpNetwork>, Refusal> {
+    let answers = client.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default())).await?;
+    let of_interface = answers.iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewAddress(message) if message.header.index == index => Some(message),
+        _ => None,
+    });
+    let network =
+        |message: &AddressMessage| IpNetwork::new(address_of(message)?, message.header.prefix_len).ok();
+    Ok(of_interface.filter_map(network).collect())
+}
+
+fn message(index: u32, address: IpNetwork) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = address.prefix();
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Local(address.ip()), AddressAttribute::Address(address.ip())];
+    message
+}
+
+/// IFA_LOCAL where there is one, else IFA_ADDRESS: for point-to-point links the second is the peer's.
+fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+fn flags_of(message: &AddressMessage) -> AddressFlags {
+    let flags = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => Some(*flags),
+        _ => None,
+    });
+    flags.unwrap_or_else(|| AddressFlags::from_bits_retain(u32::from(message.header.flags.bits())))
+}

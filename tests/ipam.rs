@@ -1,0 +1,297 @@
+//! Addresses from IPAM plugins: real ones of the distribution, and ones that misbehave.
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::{Before, Lab, conf, host_side};
+
+fn reservations(lab: &Lab) -> usize {
+    let networks = std::fs::read_dir(lab.files.join("ipam/lan")).into_iter().flatten();
+    let names = networks.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(|first: char| first.is_ascii_digit() || first == 'f')).count()
+}
+
+fn host_local(lab: &Lab, ranges: Value) -> Value {
+    json!({"type": "host-local", "ranges": ranges, "dataDir": lab.files.join("ipam")})
+}
+
+fn gateway_conf(lab: &Lab, changes: Value) -> Value {
+    let ranges = json!([[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00:1::/64"}]]);
+    let mut conf = conf(json!({
+        "cniVersion": "1.0.0", "isDefaultGateway": true, "ipam": host_local(lab, ranges),
+    }));
+    conf.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    conf
+}
+
+/// An executable that plays an IPAM plugin; the directory for CNI_PATH.
+fn fake(lab: &Lab, script: &str) -> String {
+    let directory = lab.files.join("bin");
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("fake");
+    std::fs::write(
+        &file,
+        format!(
+            "#!/bin/sh\nconf=$(cat)\necho \"$CNI_COMMAND $conf\" >>{}\n{script}\n",
+            lab.files.join("calls").display()
+        ),
+    )
+    .unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory.to_str().unwrap().to_string()
+}
+
+fn calls(lab: &Lab) -> Vec<String> {
+    let log = std::fs::read_to_string(lab.files.join("calls")).unwrap_or_default();
+    log.lines().map(|line| line.split(' ').next().unwrap().to_string()).collect()
+}
+
+#[test]
+fn a_pod_reaches_its_gateway_in_both_families_and_del_releases_everything() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let conf = gateway_conf(&lab, json!({}));
+    let result = lab.add(&conf, &pod).ok();
+    assert_eq!(result["ips"][0]["address"], "10.1.2.2/24");
+    assert_eq!(result["ips"][1]["gateway"], "fd00:1::1");
+    assert!(result["ips"].as_array().unwrap().iter().all(|ip| ip["interface"] == 2));
+    assert_eq!(
+        result["routes"],
+        json!([{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}, {"dst": "::/0", "gw": "fd00:1::1"}])
+    );
+    pod.run("busybox ping -c1 -W5 10.1.2.1");
+    pod.run("busybox ping -c1 -W5 fd00:1::1");
+    lab.check(&conf, &result, &pod).ok();
+
+    let second = lab.pod();
+    lab.call("ADD", &conf, "c2", second.path(), "net1").run().ok();
+    pod.run("busybox ping -c1 -W5 10.1.2.3");
+    pod.run("busybox ping -c1 -W5 fd00:1::3");
+    assert_eq!(reservations(&lab), 4);
+    lab.del(&conf, &pod).ok();
+    lab.call("DEL", &conf, "c2", second.path(), "net1").run().ok();
+    assert_eq!(reservations(&lab), 0);
+    assert!(!lab.node.has(&host_side("c1", "net1")));
+}
+
+#[test]
+fn the_neighbours_hear_of_the_address_at_once() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let capture = support::wire::Capture::start(&lab.lan, "lan0");
+    let result = lab.add(&gateway_conf(&lab, json!({})), &pod).ok();
+    let mac = result["interfaces"][2]["mac"].as_str().unwrap().to_string();
+    support::wait_until("a gratuitous ARP passes the uplink", || {
+        let frames = capture.seen();
+        support::wire::from_mac(&frames, &mac).iter().any(|frame| {
+            frame[12..14] == [0x08, 0x06] && frame[28..32] == [10, 1, 2, 2] && frame[38..42] == [10, 1, 2, 2]
+        })
+    });
+}
+
+#[test]
+fn check_notices_a_missing_address_and_a_missing_route() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let conf = gateway_conf(&lab, json!({}));
+    let result = lab.add(&conf, &pod).ok();
+    pod.ip("route del default");
+    assert!(lab.check(&conf, &result, &pod).error(123).contains("route to 0.0.0.0/0"));
+    pod.ip("address del 10.1.2.2/24 dev net1");
+    assert!(lab.check(&conf, &result, &pod).error(123).contains("lacks the address 10.1.2.2/24"));
+}
+
+#[test]
+fn routes_carry_table_metric_mtu_and_several_gateways() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let answer = json!({
+        "cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24", "gateway": "10.1.2.1"}],
+        "routes": [
+            {"dst": "10.9.0.0/16", "gw": "10.1.2.8"}, {"dst": "10.9.0.0/16", "gw": "10.1.2.9"},
+            {"dst": "10.8.0.0/16", "table": 1000, "priority": 77, "mtu": 1400, "advmss": 1360},
+            {"dst": "10.7.0.0/16", "scope": 253},
+        ],
+        "dns": {"nameservers": ["10.1.2.53"]},
+    });
+    let path = fake(&lab, &format!("echo '{answer}'"));
+    let conf = conf(json!({"ipam": {"type": "fake"}}));
+    let result = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().ok();
+    assert_eq!(result["dns"]["nameservers"], json!(["10.1.2.53"]));
+    let shown = pod.run("ip route show table all");
+    for line in [
+        "10.8.0.0/16 via 10.1.2.1 dev net1 table 1000 metric 77 mtu 1400 advmss 1360",
+        "10.7.0.0/16 dev net1 scope link",
+        "nexthop via 10.1.2.8 dev net1 weight 1",
+        "nexthop via 10.1.2.9 dev net1 weight 1",
+    ] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    lab.call("CHECK", &support::with_result(&conf, &result), "c1", pod.path(), "net1")
+        .set("CNI_PATH", &path)
+        .run()
+        .ok();
+}
+
+#[test]
+fn ipv6_works_where_the_runtime_had_disabled_it() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let set = |key: &'static str, value: &'static str| {
+        pod.enter(move || std::fs::write(format!("/proc/sys/net/ipv6/conf/{key}"), value).unwrap());
+    };
+    set("all/disable_ipv6", "1");
+    set("default/disable_ipv6", "1");
+    let conf = gateway_conf(&lab, json!({}));
+    lab.add(&conf, &pod).ok();
+    pod.run("busybox ping -c1 -W5 fd00:1::1");
+}
+
+#[test]
+fn duplicate_address_detection_settles_before_add_returns_and_finds_duplicates() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let conf = gateway_conf(&lab, json!({"enabledad": true}));
+    lab.add(&conf, &pod).ok();
+    let shown = pod.run("ip -6 address show dev net1 scope global");
+    assert!(shown.contains("fd00:1::2") && !shown.contains("tentative"), "{shown}");
+
+    lab.lan.ip("address add fd00:1::3/64 dev lan0 nodad");
+    let second = lab.pod();
+    let failed = lab.call("ADD", &conf, "c2", second.path(), "net1").run().error(124);
+    assert!(failed.contains("another host on the link uses fd00:1::3"), "{failed}");
+    assert_eq!(reservations(&lab), 2);
+}
+
+#[test]
+fn every_operation_reaches_the_ipam_plugin_and_dns_of_the_config_wins() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let path = fake(
+        &lab,
+        r#"[ $CNI_COMMAND = ADD ] && echo '{"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24"}], "dns": {"domain": "x"}}'; true"#,
+    );
+    let conf =
+        conf(json!({"ipam": {"type": "fake"}, "dns": {"domain": "lan"}, "cni.dev/valid-attachments": []}));
+    let run = |operation: &str, conf: &Value| {
+        lab.call(operation, conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().ok()
+    };
+    let result = run("ADD", &conf);
+    assert_eq!(result["dns"], json!({"domain": "lan"}));
+    run("CHECK", &support::with_result(&conf, &result));
+    run("STATUS", &conf);
+    run("DEL", &conf);
+    run("GC", &conf);
+    assert_eq!(calls(&lab), ["ADD", "CHECK", "STATUS", "DEL", "GC"]);
+}
+
+#[test]
+fn an_ipam_plugin_that_fails_leaves_nothing_and_says_why() {
+    let good = r#"{"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24"}]}"#;
+    let bad_route = r#"{"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24"}], "routes": [{"dst": "10.9.0.0/16", "gw": "10.77.7.7"}]}"#;
+    for (script, code, part) in [
+        (
+            "echo '{\"code\": 11, \"msg\": \"no free address\", \"details\": \"range is full\"}'; exit 1"
+                .to_string(),
+            121,
+            "no free address (its code 11)",
+        ),
+        ("echo oops; exit 3".into(), 121, "exit status: 3"),
+        ("echo oops".into(), 121, "no JSON result"),
+        ("echo '{\"cniVersion\": \"1.0.0\"}'".into(), 121, "returned no addresses"),
+        (
+            "echo '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"10.1.2.2\"}]}'".into(),
+            121,
+            "prefix length",
+        ),
+        ("[ $CNI_COMMAND = ADD ] && yes".into(), 121, "more than 1 MiB"),
+        ("[ $CNI_COMMAND = ADD ] && sleep 60; true".into(), 121, "did not answer within"),
+        (format!("echo '{bad_route}'"), 124, "cannot add the route to 10.9.0.0/16 over net1 via 10.77.7.7"),
+        (format!("echo '{good}'; kill -9 $$"), 121, "signal"),
+    ] {
+        let lab = Lab::new("address 02:00:00:00:00:0b ");
+        let pod = lab.pod();
+        let before = Before::new(&lab, &pod);
+        let path = fake(&lab, &script);
+        let conf = conf(json!({"ipam": {"type": "fake"}, "deadline": "2s"}));
+        let error = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().error(code);
+        assert!(error.contains(part), "{script}: {error}");
+        before.assert_unchanged(&script);
+        assert_eq!(calls(&lab), ["ADD", "DEL"], "{script}");
+    }
+}
+
+#[test]
+fn a_plugin_that_is_missing_or_a_path_is_refused_before_anything_is_touched() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let named = |name: &str| conf(json!({"ipam": {"type": name}}));
+    assert!(
+        lab.add(&named("nosuch"), &pod)
+            .error(121)
+            .contains("is not in CNI_PATH (/usr/lib/cni, /opt/cni/bin)")
+    );
+    for name in ["../../bin/sh", "/bin/sh", "..", "a/b"] {
+        lab.add(&named(name), &pod).error(7);
+    }
+    before.assert_unchanged("after refusals");
+}
+
+#[test]
+fn an_address_in_the_way_fails_the_add_and_force_replaces_it() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    lab.node.ip("address add 192.168.9.1/24 dev br0");
+    let before = Before::new(&lab, &pod);
+    let error = lab.add(&gateway_conf(&lab, json!({})), &pod).error(7);
+    assert!(error.contains("br0 already has the address 192.168.9.1/24"), "{error}");
+    before.assert_unchanged("after the conflict");
+    assert_eq!(reservations(&lab), 0);
+    lab.add(&gateway_conf(&lab, json!({"forceAddress": true})), &pod).ok();
+    let shown = lab.node.run("ip -4 address show dev br0");
+    assert!(shown.contains("10.1.2.1/24") && !shown.contains("192.168.9.1"), "{shown}");
+    pod.run("busybox ping -c1 -W5 10.1.2.1");
+}
+
+#[test]
+fn del_with_a_stripped_config_removes_the_rest_although_ipam_fails() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    lab.add(&gateway_conf(&lab, json!({})), &pod).ok();
+    let stripped =
+        json!({"cniVersion": "1.0.0", "name": "lan", "type": "bridge-dhcp", "ipam": {"type": "host-local"}});
+    let outcome = lab.del(&stripped, &pod);
+    assert!(outcome.stderr.contains("IPAM plugin \"host-local\" failed"), "{}", outcome.stderr);
+    outcome.ok();
+    assert!(!lab.node.has(&host_side("c1", "net1")));
+
+    let path = fake(&lab, "echo '{\"code\": 100, \"msg\": \"daemon is down\"}'; exit 1");
+    let conf = conf(json!({"ipam": {"type": "fake", "daemon": "x"}}));
+    let error = lab.call("DEL", &conf, "c1", Path::new(""), "net1").set("CNI_PATH", &path).run().error(121);
+    assert!(error.contains("daemon is down"), "{error}");
+}
+
+#[test]
+fn with_dhcp_the_release_leaves_before_the_link_goes() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let host = host_side("c1", "net1");
+    let directory = fake(
+        &lab,
+        &format!(
+            "if [ $CNI_COMMAND = DEL ]; then ip link show {host} >/dev/null || exit 1; else echo '{{\"cniVersion\": \"1.1.0\", \"ips\": [{{\"address\": \"10.1.2.2/24\"}}]}}'; fi"
+        ),
+    );
+    std::fs::rename(format!("{directory}/fake"), format!("{directory}/dhcp")).unwrap();
+    let conf = conf(json!({"ipam": {"type": "dhcp"}}));
+    for operation in ["ADD", "DEL"] {
+        lab.call(operation, &conf, "c1", pod.path(), "net1")
+            .set("CNI_PATH", &format!("{directory}:/usr/bin"))
+            .run()
+            .ok();
+    }
+    assert!(!lab.node.has(&host));
+}
