@@ -21,6 +21,7 @@ pub struct Call<'a> {
     environment: Vec<(String, String)>,
     input: String,
     wrapper: Vec<String>,
+    executable: String,
 }
 
 /// How a call ended.
@@ -43,8 +44,13 @@ impl Lab {
         netns: &Path,
         ifname: &str,
     ) -> Call<'a> {
-        let call =
-            Call { node: &self.node, environment: Vec::new(), input: conf.to_string(), wrapper: Vec::new() };
+        let call = Call {
+            node: &self.node,
+            environment: Vec::new(),
+            input: conf.to_string(),
+            wrapper: Vec::new(),
+            executable: executable(),
+        };
         call.set("CNI_COMMAND", operation)
             .set("CNI_CONTAINERID", container)
             .set("CNI_NETNS", &netns.to_string_lossy())
@@ -88,6 +94,12 @@ impl Call<'_> {
         self
     }
 
+    /// Calls another plugin, with the same environment and standard input.
+    pub fn with_executable(mut self, executable: &str) -> Self {
+        self.executable = executable.to_string();
+        self
+    }
+
     /// Runs the plugin by another program, such as strace.
     pub fn under(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| (*word).to_string()).collect();
@@ -97,7 +109,7 @@ impl Call<'_> {
     /// Starts the plugin.
     pub fn start(&self) -> Child {
         let mut words = self.wrapper.clone();
-        words.push(executable());
+        words.push(self.executable.clone());
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
