@@ -9,7 +9,7 @@ use rtnetlink::packet_core::{
     ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
-use rtnetlink::proto::{ConnectionHandle, ReplyExpectation, new_connection};
+use rtnetlink::proto::{ConnectionHandle, new_connection};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 
 /// NLM_F_ACK_TLVS (include/uapi/linux/netlink.h): the ack carries attributes behind the echoed header.
@@ -36,7 +36,8 @@ impl Refusal {
         Self { errno, text: None }
     }
 
-    fn of(error: &ErrorMessage, flags: u16) -> Self {
+    /// What an error message with these header flags says.
+    pub(crate) fn of(error: &ErrorMessage, flags: u16) -> Self {
         let text = (flags & NLM_F_ACK_TLVS != 0).then(|| ext_ack_text(&error.header)).flatten();
         Self { errno: Errno::from_raw(error.raw_code().saturating_neg()), text }
     }
@@ -149,19 +150,6 @@ where
             }
         }
         Err(Refusal::plain(Errno::EINTR))
-    }
-
-    /// Sends several messages in one datagram, in order; `acknowledged` says which of them the kernel answers.
-    ///
-    /// # Errors
-    /// The first refusal.
-    pub async fn batch(&self, messages: Vec<(NetlinkMessage<T>, bool)>) -> Result<Vec<T>, Refusal> {
-        let messages = messages.into_iter().map(|(message, acknowledged)| {
-            (message, if acknowledged { ReplyExpectation::Expected } else { ReplyExpectation::NotExpected })
-        });
-        let answers =
-            self.handle.request_batch_with_expectation(messages, SocketAddr::new(0, 0)).map_err(closed)?;
-        collect(answers).await
     }
 }
 

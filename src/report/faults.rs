@@ -213,14 +213,15 @@ pub fn refused(step: &Step, refusal: &Refusal) -> Error {
     }
 }
 
-/// Code 120.
-pub fn nftables_refused(step: &Step, refusal: &Refusal) -> Error {
-    let error = Error::new(Code::Nftables, format!("cannot {step}: nftables says {refusal}"));
+/// Code 120: the kernel's own words about a change to the ruleset, such as `guard veth0123 against MAC spoofing`.
+pub fn nftables(change: &str, refusal: &Refusal) -> Error {
+    let error = Error::new(Code::Nftables, format!("nftables refused to {change}: {refusal}"));
     match refusal.errno {
-        Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT | Errno::ENOENT => error
-            .evidence("this kernel lacks a part of nftables that the rule needs")
-            .remedy("modprobe nf_tables nft_masq nft_chain_nat"),
-        _ => error.evidence("`nft list ruleset` shows the rules that are there"),
+        Errno::EPERM => error.remedy("run the plugin as root with CAP_NET_ADMIN"),
+        Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT => error.remedy(
+            "load the kernel's modules: modprobe -a nf_tables nft_chain_nat nft_masq; `nft list ruleset` shows whether it has nftables",
+        ),
+        _ => error.evidence("`nft list ruleset` shows what is there"),
     }
 }
 

@@ -1,30 +1,181 @@
-//! The guard of a port.
+//! The MAC-spoof guard: only frames with the attachment's own source address enter the bridge by its port.
+//!
+//! One table for all ports. Each frame costs one look-up in a hash set, and a second one at protected ports, however many
+//! these are. The rule looks at the port and at the Ethernet source and at nothing behind them, so it holds for every
+//! ethertype and under VLAN tags. An element of `ports` carries the port's address as its comment, so that both elements
+//! can be removed by the port's name alone.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
+use netlink_packet_netfilter::NetfilterProtoFamily;
+use netlink_packet_netfilter::nftables::{InetHookNumber, MetaKey, Register};
+
+use super::batch::{Change, settle};
+use super::chain::{Attachment, Chain, State};
+use super::rule::{self, Base};
+use super::table::{Element, Set, Table};
+use crate::kernel::netlink::Refusal;
 use crate::request::mac::MacAddress;
 
-use super::unsupported;
-use crate::kernel::netlink::Refusal;
+const BRIDGE: Table = Table { family: NetfilterProtoFamily::Bridge };
+/// NF_BR_PRI_NAT_DST_BRIDGED (include/uapi/linux/netfilter_bridge.h), the first of the bridge's own priorities.
+const FIRST: i32 = -300;
+/// IFNAMSIZ (include/uapi/linux/if.h).
+const NAME_LENGTH: usize = 16;
+/// The protected ports. Key type 41 is `ifname`, whose bytes `nft` shows in host order.
+const PORTS: Set =
+    Set { name: "ports", key_type: 41, key_length: 16, shown: &[0, 4, 1, 0, 0, 0], verdicts: false };
+/// The pairs of port and address that may pass. Key type `ifname . ether_addr`: six bits for each part.
+const ALLOWED: Set =
+    Set { name: "allowed", key_type: 41 << 6 | 9, key_length: 24, shown: &[], verdicts: false };
 
-/// Puts it in place.
-///
-/// # Errors
-/// EOPNOTSUPP.
-pub async fn protect(_port: &str, _subject: MacAddress) -> Result<(), Refusal> {
-    unsupported()
+/// What a port's protection lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The chain, or its place at the hook.
+    Chain,
+    /// The rule, or its being the only one.
+    Rule,
+    /// The port among the protected ones.
+    Port,
+    /// The pair of port and address among the allowed ones.
+    Address,
 }
 
-/// Removes it.
-///
-/// # Errors
-/// None.
-pub async fn unprotect(_port: &str) -> Result<(), Refusal> {
-    Ok(())
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chain => "the MAC-spoof guard's nftables chain is missing",
+            Self::Rule => "the MAC-spoof guard's nftables rule is missing or not alone",
+            Self::Port => "the port is not among the MAC-spoof guard's ports",
+            Self::Address => "the port's MAC address is not among those that the MAC-spoof guard allows",
+        })
+    }
 }
 
-/// What is missing.
+/// Lets only frames from `mac` enter by `port`, which need not exist yet. Restores whatever somebody else removed, and replaces
+/// another address that the port had.
 ///
 /// # Errors
-/// EOPNOTSUPP.
-pub async fn verify(_port: &str, _subject: MacAddress) -> Result<Vec<String>, Refusal> {
-    unsupported()
+/// The kernel's refusal; nothing was changed.
+pub fn protect(port: &str, mac: MacAddress) -> Result<(), Refusal> {
+    let element = Element { key: port_key(port), target: None, comment: Some(mac.to_string()) };
+    settle(|_| {
+        let state = chain().state(BRIDGE)?;
+        let mut changes = Vec::new();
+        if state != State::Intact {
+            changes.push(Table::create());
+            changes.push(Table::create_set(&PORTS, 1));
+            changes.push(Table::create_set(&ALLOWED, 2));
+            changes.extend(chain().restore(state));
+        }
+        if let Some(old) = BRIDGE.element(&PORTS, &element.key)?
+            && old.comment != element.comment
+        {
+            changes.extend(removal(port, &old)?);
+        }
+        changes.push(Table::add(&PORTS, &element));
+        changes.push(Table::add(&ALLOWED, &Element::plain(pair_key(port, mac))));
+        BRIDGE.commit(changes, None)?;
+        Ok(true)
+    })
+}
+
+/// Removes what [`protect`] made for the port; the last port takes the table with it. Succeeds where there is nothing.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn unprotect(port: &str) -> Result<(), Refusal> {
+    let key = port_key(port);
+    settle(|generation| {
+        let mut others = false;
+        let exists = BRIDGE.elements(&PORTS, |element| {
+            others |= element.key != key;
+            others
+        })?;
+        if !exists {
+            return Ok(true);
+        }
+        if !others {
+            // Only this generation is known to have no other port.
+            BRIDGE.commit(vec![Table::delete()], Some(generation))?;
+            return Ok(true);
+        }
+        let Some(element) = BRIDGE.element(&PORTS, &key)? else { return Ok(true) };
+        BRIDGE.commit(removal(port, &element)?, None)?;
+        // The others may have gone at the same time and have left the table to this one: look again.
+        Ok(false)
+    })
+}
+
+/// What the protection of `port` lacks. Reads one chain and two elements.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn verify(port: &str, mac: MacAddress) -> Result<Vec<Missing>, Refusal> {
+    let mut missing = Vec::new();
+    match chain().state(BRIDGE)? {
+        State::Missing | State::Elsewhere => missing.push(Missing::Chain),
+        State::OtherRules => missing.push(Missing::Rule),
+        State::Intact => {}
+    }
+    if BRIDGE.element(&PORTS, &port_key(port))?.is_none() {
+        missing.push(Missing::Port);
+    }
+    if BRIDGE.element(&ALLOWED, &pair_key(port, mac))?.is_none() {
+        missing.push(Missing::Address);
+    }
+    Ok(missing)
+}
+
+/// The protected ports.
+pub(super) fn ports() -> Result<BTreeSet<String>, Refusal> {
+    let mut ports = BTreeSet::new();
+    BRIDGE.elements(&PORTS, |element| {
+        ports.insert(String::from_utf8_lossy(&element.key).trim_end_matches('\0').to_string());
+        false
+    })?;
+    Ok(ports)
+}
+
+fn chain() -> Chain {
+    let rule = vec![
+        rule::meta(MetaKey::Iifname, Register::Reg1),
+        rule::within(PORTS.name, Register::Reg1),
+        // The port's name fills register 1 and the address follows it in register 2: one key of 24 bytes.
+        rule::payload(Base::Link, 6, 6, Register::Reg2),
+        rule::outside(ALLOWED.name, Register::Reg1),
+        rule::discard(),
+    ];
+    Chain {
+        name: "prerouting".to_string(),
+        hook: Some(Attachment { kind: "filter", number: InetHookNumber::PreRouting, priority: FIRST }),
+        rules: vec![rule],
+    }
+}
+
+fn removal(port: &str, element: &Element) -> Result<Vec<Change>, Refusal> {
+    let mut changes = vec![Table::remove(&PORTS, element.key.clone())];
+    if let Some(mac) = element.comment.as_deref().and_then(|text| MacAddress::parse(text).ok()) {
+        let key = pair_key(port, mac);
+        if BRIDGE.element(&ALLOWED, &key)?.is_some() {
+            changes.push(Table::remove(&ALLOWED, key));
+        }
+    }
+    Ok(changes)
+}
+
+fn port_key(port: &str) -> Vec<u8> {
+    let mut key = port.as_bytes().to_vec();
+    key.resize(NAME_LENGTH, 0);
+    key
+}
+
+fn pair_key(port: &str, mac: MacAddress) -> Vec<u8> {
+    let mut key = port_key(port);
+    key.extend(mac.octets());
+    // Parts of a key are filled up to registers of four bytes.
+    key.resize(key.len().next_multiple_of(4), 0);
+    key
 }

@@ -1,20 +1,28 @@
-//! Rules of nftables. This build has none: whoever asks for one is refused.
+//! The attachments' state in nftables: the MAC-spoof guard and masquerade, spoken over netlink, one atomic batch per change.
+//!
+//! All functions work in the network namespace of the calling thread, which they block: the kernel carries out a batch inside
+//! `sendmsg(2)`, and its answers are there when that returns.
 
+mod batch;
+mod chain;
 pub mod guard;
 pub mod masquerade;
+mod rule;
+mod table;
 
-use nix::errno::Errno;
+use std::collections::BTreeSet;
 
-use super::netlink::Refusal;
+use crate::kernel::netlink::Refusal;
 
-/// The ports that have rules.
+/// The name of our tables; each family has its own.
+const TABLE: &str = "bridge_dhcp";
+
+/// The host-side interfaces that have state in nftables, whether the interfaces still exist or not. Reads our own tables only.
 ///
 /// # Errors
-/// None.
-pub async fn attachments() -> Result<Vec<String>, Refusal> {
-    Ok(Vec::new())
-}
-
-fn unsupported<T>() -> Result<T, Refusal> {
-    Err(Refusal { errno: Errno::EOPNOTSUPP, text: Some("this build has no nftables rules".to_string()) })
+/// The kernel's refusal.
+pub fn attachments() -> Result<BTreeSet<String>, Refusal> {
+    let mut hosts = guard::ports()?;
+    hosts.append(&mut masquerade::hosts()?);
+    Ok(hosts)
 }
