@@ -245,6 +245,10 @@ fn what_others_take_away_is_noticed_and_restored() {
         assert_eq!(objects(&lab.node, "rule").len(), 1, "{damage}");
         assert_eq!(arrivals(&lab, &pod, &frames(FOREIGN, 1)), [0; 0], "{damage}");
     }
+    let whole = ruleset(&lab.node);
+    load(&lab.node, &format!("flush ruleset; {whole}"));
+    assert_eq!(ruleset(&lab.node), whole, "can be stored and loaded");
+    assert_eq!(lab.node.enter(|| guard::verify("veth1", mac(OWN))).unwrap(), []);
     for damage in [format!("flush set {table} allowed"), format!("flush set {table} ports")] {
         load(&lab.node, &damage);
         lab.node.enter(|| guard::unprotect("veth1")).unwrap();

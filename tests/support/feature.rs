@@ -12,6 +12,8 @@ pub enum Feature {
     VlanFiltering,
     /// CONFIG_DUMMY.
     Dummy,
+    /// CONFIG_NF_TABLES_INET with NAT.
+    Nat,
 }
 
 static KNOWN: Mutex<Vec<(Feature, bool)>> = Mutex::new(Vec::new());
@@ -23,11 +25,14 @@ pub fn present(feature: Feature) -> bool {
         return *answer;
     }
     let namespace = Namespace::new("feature");
-    let line = match feature {
-        Feature::VlanFiltering => "link add b0 type bridge vlan_filtering 1",
-        Feature::Dummy => "link add d0 type dummy",
+    let (program, arguments, line): (_, &[&str], _) = match feature {
+        Feature::VlanFiltering => ("ip", &["-batch", "-"], "link add b0 type bridge vlan_filtering 1"),
+        Feature::Dummy => ("ip", &["-batch", "-"], "link add d0 type dummy"),
+        Feature::Nat => {
+            ("nft", &["-f", "-"], "table inet t {\nchain c {\ntype nat hook postrouting priority 100;\n}\n}")
+        }
     };
-    let answer = namespace.pipe("ip", &["-batch", "-"], line).status.success();
+    let answer = namespace.pipe(program, arguments, line).status.success();
     known.push((feature, answer));
     answer
 }

@@ -57,6 +57,20 @@ pub fn settle(mut attempt: impl FnMut(u32) -> Result<bool, Refusal>) -> Result<(
     Err(last)
 }
 
+/// Reads again what the kernel says was changed while it was read (NLM_F_DUMP_INTR).
+///
+/// # Errors
+/// The kernel's refusal; EINTR when the ruleset never held still.
+pub fn steady<T>(mut read: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    for _ in 1..TRIES {
+        match read() {
+            Err(refusal) if refusal.errno == Errno::EINTR => {}
+            outcome => return outcome,
+        }
+    }
+    read()
+}
+
 /// The number of the ruleset's present state; every commit in this namespace changes it.
 fn generation() -> Result<u32, Refusal> {
     let question = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });

@@ -131,19 +131,17 @@ pub fn verify(port: &str, mac: MacAddress) -> Result<Vec<Missing>, Refusal> {
 
 /// The protected ports.
 pub(super) fn ports() -> Result<BTreeSet<String>, Refusal> {
-    let mut ports = BTreeSet::new();
-    BRIDGE.elements(&PORTS, |element| {
-        ports.insert(String::from_utf8_lossy(&element.key).trim_end_matches('\0').to_string());
-        false
-    })?;
-    Ok(ports)
+    let name = |element: Element| String::from_utf8_lossy(&element.key).trim_end_matches('\0').to_string();
+    Ok(BRIDGE.all_elements(&PORTS)?.into_iter().map(name).collect())
 }
 
 fn chain() -> Chain {
     let rule = vec![
         rule::meta(MetaKey::Iifname, Register::Reg1),
         rule::within(PORTS.name, Register::Reg1),
-        // The port's name fills register 1 and the address follows it in register 2: one key of 24 bytes.
+        // Loaded again, as `nft` does it, so that a ruleset that was stored and loaded is still recognised. The name fills
+        // register 1 and the address follows it in register 2: one key of 24 bytes.
+        rule::meta(MetaKey::Iifname, Register::Reg1),
         rule::payload(Base::Link, 6, 6, Register::Reg2),
         rule::outside(ALLOWED.name, Register::Reg1),
         rule::discard(),

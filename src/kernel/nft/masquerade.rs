@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_netfilter::NetfilterProtoFamily;
@@ -38,13 +38,23 @@ struct Version {
     /// Length of an address in bytes.
     length: u32,
     /// Multicast: 224.0.0.0/4 (RFC 5771), ff00::/8 (RFC 4291 section 2.7).
-    multicast: (u8, u8),
+    multicast: (IpAddr, u8),
 }
 
-const V4: Version =
-    Version { protocol: 2, sources: &SOURCES4, source_at: 12, length: 4, multicast: (0xe0, 0xf0) };
-const V6: Version =
-    Version { protocol: 10, sources: &SOURCES6, source_at: 8, length: 16, multicast: (0xff, 0xff) };
+const V4: Version = Version {
+    protocol: 2,
+    sources: &SOURCES4,
+    source_at: 12,
+    length: 4,
+    multicast: (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+};
+const V6: Version = Version {
+    protocol: 10,
+    sources: &SOURCES6,
+    source_at: 8,
+    length: 16,
+    multicast: (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+};
 
 /// What an attachment's masquerade lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,14 +184,8 @@ pub fn verify(host: &str, addresses: &[IpNetwork]) -> Result<Vec<Missing>, Refus
 
 /// The host-side interfaces whose addresses are masqueraded.
 pub(super) fn hosts() -> Result<BTreeSet<String>, Refusal> {
-    let mut hosts = BTreeSet::new();
-    for sources in [&SOURCES4, &SOURCES6] {
-        INET.elements(sources, |element| {
-            hosts.extend(element.target);
-            false
-        })?;
-    }
-    Ok(hosts)
+    let elements = [INET.all_elements(&SOURCES4)?, INET.all_elements(&SOURCES6)?].concat();
+    Ok(elements.into_iter().filter_map(|element| element.target).collect())
 }
 
 /// The chain at the hook: sends packets to the chain of their source address.
@@ -206,25 +210,32 @@ fn own(host: &str, addresses: &[IpNetwork]) -> Chain {
 
 fn masqueraded(network: &IpNetwork) -> Rule {
     let version = version(network.ip());
-    let (length, destination_at) = (version.length, version.source_at + version.length);
-    let (value, bits) = version.multicast;
-    let wide = |first: u8| {
-        let mut bytes = vec![0; bytes(network.ip()).len()];
-        bytes[0] = first;
-        bytes
-    };
     let mut rule = of_version(version);
-    rule.extend([
-        rule::payload(Base::Network, version.source_at, length, Register::Reg1),
-        rule::compare(Register::Reg1, Operator::Equal, bytes(network.ip())),
-        rule::payload(Base::Network, destination_at, length, Register::Reg1),
-        rule::mask(Register::Reg1, bytes(network.mask())),
-        rule::compare(Register::Reg1, Operator::NotEqual, bytes(network.network())),
-        rule::payload(Base::Network, destination_at, length, Register::Reg1),
-        rule::mask(Register::Reg1, wide(bits)),
-        rule::compare(Register::Reg1, Operator::NotEqual, wide(value)),
-        rule::masquerade(),
-    ]);
+    rule.push(rule::payload(Base::Network, version.source_at, version.length, Register::Reg1));
+    rule.push(rule::compare(Register::Reg1, Operator::Equal, bytes(network.ip())));
+    let (multicast, prefix) = version.multicast;
+    rule.extend(outside(version, bytes(network.network()), network.prefix()));
+    rule.extend(outside(version, bytes(multicast), prefix));
+    rule.push(rule::masquerade());
+    rule
+}
+
+/// Goes on only for destinations outside the subnet. Whole bytes are compared without a mask, as `nft` does it, so that a
+/// ruleset that was stored and loaded is still recognised.
+fn outside(version: &Version, mut subnet: Vec<u8>, prefix: u8) -> Rule {
+    let at = version.source_at + version.length;
+    let whole = prefix > 0 && prefix.is_multiple_of(8);
+    if whole {
+        subnet.truncate(usize::from(prefix / 8));
+    }
+    let length = if whole { u32::from(prefix / 8) } else { version.length };
+    let mut rule = vec![rule::payload(Base::Network, at, length, Register::Reg1)];
+    if !whole {
+        let bits =
+            |index| 0xff_u8.checked_shl(8 - u32::from(prefix).saturating_sub(index).min(8)).unwrap_or(0);
+        rule.push(rule::mask(Register::Reg1, (0..version.length).map(|byte| bits(8 * byte)).collect()));
+    }
+    rule.push(rule::compare(Register::Reg1, Operator::NotEqual, subnet));
     rule
 }
 

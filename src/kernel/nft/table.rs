@@ -9,7 +9,7 @@ use netlink_packet_netfilter::nftables::{
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 
 use super::TABLE;
-use super::batch::{Change, ask, commit, dump};
+use super::batch::{Change, ask, commit, dump, steady};
 use super::chain::Chain;
 use crate::kernel::netlink::Refusal;
 
@@ -204,14 +204,16 @@ impl Table {
     /// # Errors
     /// The kernel's refusal.
     pub fn rules(self, chain: &str) -> Result<Vec<RuleMessage>, Refusal> {
-        let mut rules = Vec::new();
-        dump(self.family, NfTablesMessage::GetRule(rules_of(chain)), |answer| {
-            if let NfTablesMessage::NewRule(rule) = answer {
-                rules.push(rule);
-            }
-            false
-        })?;
-        Ok(rules)
+        steady(|| {
+            let mut rules = Vec::new();
+            dump(self.family, NfTablesMessage::GetRule(rules_of(chain)), |answer| {
+                if let NfTablesMessage::NewRule(rule) = answer {
+                    rules.push(rule);
+                }
+                false
+            })?;
+            Ok(rules)
+        })
     }
 
     /// The element with this key; `None` where table, set or element are missing.
@@ -222,6 +224,21 @@ impl Table {
         let wanted = Element::plain(key.to_vec());
         let answer = ask(self.family, NfTablesMessage::GetSetElement(elements_of(set, Some(&wanted))))?;
         Ok(answer.into_iter().flat_map(read_elements).next())
+    }
+
+    /// All elements of the set; none where table or set are missing.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn all_elements(self, set: &Set) -> Result<Vec<Element>, Refusal> {
+        steady(|| {
+            let mut all = Vec::new();
+            self.elements(set, |element| {
+                all.push(element);
+                false
+            })?;
+            Ok(all)
+        })
     }
 
     /// Shows the set's elements to `enough` until it says so; false where table or set are missing.
