@@ -483,7 +483,7 @@ impl Kernel for Linux {
             Step::SilenceContainer { ifname } => silence(self.container()?, ifname).await,
             Step::RaiseContainer { ifname } => set_flag(self.container()?, ifname, LinkFlags::Up, true).await,
             Step::RaisePort { port, await_forwarding } => self.raise_port(port, *await_forwarding).await,
-            Step::Protect { port, mac } => nft::guard::protect(port, *mac).await,
+            Step::Protect { port, mac } => nft::guard::protect(port, *mac),
             Step::SetSysctl(spec) => self.set_sysctl(spec.place, &spec.key, &spec.value),
             Step::AddAddresses { ifname, addresses } => self.add_addresses(ifname, addresses).await,
             Step::AddRoute { ifname, route } => self.add_route(ifname, route).await,
@@ -493,7 +493,7 @@ impl Kernel for Linux {
             Step::AddGateway { link, address } => self.add_gateway(link, *address).await,
             Step::RemoveGateway { link, address } => self.remove_gateway(link, *address).await,
             Step::PinMac { bridge, mac } => Self::set_mac(&self.host, bridge, *mac).await,
-            Step::Masquerade { port, addresses } => nft::masquerade::install(port, addresses).await,
+            Step::Masquerade { port, addresses } => nft::masquerade::install(port, addresses),
         }
     }
 
@@ -508,11 +508,11 @@ impl Kernel for Linux {
                 gone_is_done(self.mark_port(&before.name, before.alias.as_deref().unwrap_or(""), flags).await)
             }
             Undo::RestoreVlans { port, vlans } => self.restore_vlans(port, vlans).await,
-            Undo::Unprotect(port) => nft::guard::unprotect(port).await,
+            Undo::Unprotect(port) => nft::guard::unprotect(port),
             Undo::RestoreSysctl { place, key, value } => self.set_sysctl(*place, key, value),
             Undo::RemoveGateway { link, address } => self.remove_gateway(link, *address).await,
             Undo::RestoreGateway { link, address } => self.restore_gateway(link, *address).await,
-            Undo::RemoveMasquerade(port) => nft::masquerade::remove(port).await,
+            Undo::RemoveMasquerade(port) => nft::masquerade::remove(port),
             Undo::ClearPromiscuous(name) => {
                 gone_is_done(set_flag(&self.host, name, LinkFlags::Promisc, false).await)
             }

@@ -361,7 +361,14 @@ impl Step {
     /// Whether the kernel does all of the step or nothing, so that a refused one needs no undo. A bridge that is
     /// there already, for one, must not be deleted because it could not be created.
     pub fn is_atomic(&self) -> bool {
-        matches!(self, Self::CreateBridge(_) | Self::AddVeth(_) | Self::AddGateway { .. })
+        matches!(
+            self,
+            Self::CreateBridge(_)
+                | Self::AddVeth(_)
+                | Self::AddGateway { .. }
+                | Self::Protect { .. }
+                | Self::Masquerade { .. }
+        )
     }
 }
 

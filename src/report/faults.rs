@@ -213,9 +213,9 @@ pub fn refused(step: &Step, refusal: &Refusal) -> Error {
     }
 }
 
-/// Code 120: the kernel's own words about a change to the ruleset, such as `guard veth0123 against MAC spoofing`.
-pub fn nftables(change: &str, refusal: &Refusal) -> Error {
-    let error = Error::new(Code::Nftables, format!("nftables refused to {change}: {refusal}"));
+/// Code 120: the kernel's own words about a change to the ruleset.
+pub fn nftables_refused(step: &Step, refusal: &Refusal) -> Error {
+    let error = Error::new(Code::Nftables, format!("cannot {step}: nftables says {refusal}"));
     match refusal.errno {
         Errno::EPERM => error.remedy("run the plugin as root with CAP_NET_ADMIN"),
         Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT => error.remedy(

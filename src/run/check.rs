@@ -39,7 +39,7 @@ pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(
     if let Some(vlans) = &add.conf.vlans {
         differences.extend(vlan_differences(&kernel, &link, vlans).await?);
     }
-    differences.extend(rule_differences(add, &link).await?);
+    differences.extend(rule_differences(add, &link)?);
     differences.extend(container_differences(&mut kernel, add, &link).await?);
     if !differences.is_empty() {
         return Err(faults::differs(&host, &differences));
@@ -98,18 +98,20 @@ async fn vlan_differences(kernel: &Linux, link: &Link, wanted: &Vlans) -> Result
 }
 
 /// The rules that a firewall's reload or `nft flush ruleset` takes away.
-async fn rule_differences(add: &Add, link: &Link) -> Result<Vec<String>, Error> {
+fn rule_differences(add: &Add, link: &Link) -> Result<Vec<String>, Error> {
     let unreadable = |refusal| unseen("the nftables rules", &refusal);
     let label = link.alias.as_deref().and_then(Label::from_alias);
     let mac = label.and_then(|label| label.mac).or(add.mac);
     let mut differences = Vec::new();
     if let (true, Some(mac)) = (add.conf.mac_spoof_check, mac) {
-        differences.extend(nft::guard::verify(&link.name, mac).await.map_err(unreadable)?);
+        let missing = nft::guard::verify(&link.name, mac).map_err(unreadable)?;
+        differences.extend(missing.iter().map(ToString::to_string));
     }
     let addresses: Vec<IpNetwork> = own_addresses(add).map(|ip| ip.address).collect();
     if add.conf.ip_masq && !addresses.is_empty() {
         let host = names::host_interface(&add.attachment);
-        differences.extend(nft::masquerade::verify(&host, &addresses).await.map_err(unreadable)?);
+        let missing = nft::masquerade::verify(&host, &addresses).map_err(unreadable)?;
+        differences.extend(missing.iter().map(ToString::to_string));
     }
     Ok(differences)
 }

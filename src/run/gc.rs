@@ -65,7 +65,7 @@ pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error>
 
 /// Removes rules whose port has vanished with its container: no DEL will name it, and another might get its name.
 async fn collect_orphaned_rules(kernel: &mut Linux, log: &Log) -> Vec<String> {
-    let ports = match nft::attachments().await {
+    let ports = match nft::attachments() {
         Ok(ports) => ports,
         Err(refusal) => return vec![format!("cannot read the nftables rules: {refusal}")],
     };

@@ -66,11 +66,16 @@ impl<K: Kernel> Transaction<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::facts::{Bridge, BridgeSeen, Link};
-    use crate::plan::{FreshMacs, attach};
-    use crate::request::Request;
+    use crate::plan::addresses::Addresses;
+    use crate::plan::chained::Chain;
+    use crate::plan::facts::{Bridge, BridgeSeen, Link, PortVlans};
+    use crate::plan::step::{Place, SysctlSpec, VlanGatewaySpec, VlanSpec};
+    use crate::plan::{self, FreshMacs, attach, gateway};
+    use crate::report::result::CniResult;
     use crate::request::environment::{Command, Variables};
     use crate::request::mac::MacAddress;
+    use crate::request::version::CniVersion;
+    use crate::request::{Add, Request};
     use nix::errno::Errno;
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
@@ -139,7 +144,7 @@ mod tests {
         }
     }
 
-    fn steps(conf: Value, seen: &BridgeSeen) -> Vec<Step> {
+    fn request(conf: Value) -> Box<Add> {
         let mut object =
             json!({"cniVersion": "1.0.0", "name": "lan", "type": "bridge-dhcp", "bridge": "br0"});
         object.as_object_mut().unwrap().extend(conf.as_object().unwrap().clone());
@@ -149,9 +154,55 @@ mod tests {
             Variables::new(environment.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let request = Request::parse(Command::Add, &variables, object.as_object().unwrap()).unwrap();
         let Some(Request::Add(add)) = request else { panic!() };
+        add
+    }
+
+    fn steps(conf: Value, seen: &BridgeSeen) -> Vec<Step> {
         let mac = MacAddress::local([0; 6]);
-        let plan = attach(&add, seen, FreshMacs { container: mac, host: mac, bridge: mac });
+        let plan = attach(&request(conf), seen, FreshMacs { container: mac, host: mac, bridge: mac });
         plan.join.into_iter().chain(plan.open).collect()
+    }
+
+    /// What follows the answer of an IPAM plugin, with everything on.
+    fn addresses() -> Vec<Step> {
+        let add = request(json!({"isDefaultGateway": true, "ipam": {"type": "x"}}));
+        let answer = json!({"ips": [{"address": "10.1.2.3/24"}, {"address": "fd00::7/64"}]});
+        let answer = CniResult::parse(&answer, CniVersion::V1_0_0, "answer").unwrap();
+        let addresses = Addresses::new(&add.conf, &answer);
+        let (mac, port) = (MacAddress::local([0; 6]), "vethx".to_string());
+        let mut steps = steps(json!({"isDefaultGateway": true, "ipam": {"type": "x"}}), &bridge());
+        steps.push(Step::SetSysctl(SysctlSpec {
+            place: Place::Container,
+            key: "net/ipv6/conf/lo/disable_ipv6".into(),
+            value: "0".into(),
+            before: Some("1".into()),
+        }));
+        steps.extend(addresses.steps("net1"));
+        steps.push(Step::Announce { ifname: "net1".into(), mac });
+        steps.push(Step::Masquerade { port: port.clone(), addresses: addresses.addresses.clone() });
+        let vlans = VlanSpec { port, native: 5, tagged: Vec::new(), remove: None };
+        let (name, bridge) = ("br0.5".to_string(), "br0".to_string());
+        steps.push(Step::AddVlanGateway(VlanGatewaySpec {
+            name,
+            mac,
+            port_mac: mac,
+            bridge,
+            mtu: 1500,
+            vlans,
+        }));
+        steps.extend(
+            gateway::steps("br0.5", &addresses.gateways, &["10.9.9.9/8".parse().unwrap()], true).unwrap(),
+        );
+        steps.push(Step::PinMac { bridge: "br0".into(), mac });
+        steps
+    }
+
+    fn chained(conf: Value, master: Option<u32>) -> Vec<Step> {
+        let BridgeSeen::Present(bridge) = bridge() else { panic!() };
+        let mac = Some(MacAddress::local([7; 6]));
+        let port = Link { index: 9, name: "ptp0".into(), master, mac, mtu: 1500, ..(*bridge).clone() };
+        let chain = Chain { vlans: master.map(|_| PortVlans::default()), port, mac };
+        plan::chained::attach(&request(conf), &bridge, &chain).unwrap()
     }
 
     fn bridge() -> BridgeSeen {
@@ -175,18 +226,19 @@ mod tests {
     #[tokio::test]
     async fn a_failure_at_any_step_of_any_add_leaves_nothing() {
         let missing = || BridgeSeen::Missing { present: Vec::new() };
+        let all = json!({"vlan": 5, "portIsolation": true, "macspoofchk": true, "promiscMode": true});
         let adds = [
-            (json!({}), bridge()),
-            (json!({"disableContainerInterface": true, "vlan": 100}), bridge()),
-            (
-                json!({"vlanTrunk": [{"minID": 1, "maxID": 4094}], "promiscMode": true, "portIsolation": true}),
-                bridge(),
-            ),
-            (json!({"createBridge": true, "vlan": 5, "promiscMode": true}), missing()),
-            (json!({"isGateway": true, "disableContainerInterface": true}), missing()),
+            steps(json!({}), &bridge()),
+            steps(json!({"disableContainerInterface": true, "vlan": 100}), &bridge()),
+            steps(json!({"vlanTrunk": [{"minID": 1, "maxID": 4094}]}), &bridge()),
+            steps(all.clone(), &bridge()),
+            steps(json!({"createBridge": true, "vlan": 5, "promiscMode": true}), &missing()),
+            steps(json!({"isGateway": true, "disableContainerInterface": true}), &missing()),
+            addresses(),
+            chained(all.clone(), None),
+            chained(all, Some(2)),
         ];
-        for (conf, seen) in adds {
-            let steps = steps(conf, &seen);
+        for steps in adds {
             for (fails_at, fails_halfway) in (1..=steps.len()).flat_map(|n| [(n, false), (n, true)]) {
                 let mut transaction = Transaction::new(Fake { fails_at, fails_halfway, ..Fake::default() });
                 let mut failed = None;

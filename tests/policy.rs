@@ -1,0 +1,196 @@
+//! MAC-spoof check and masquerading of an attachment: in place before the first frame, noticed when taken away, gone after DEL.
+mod support;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::feature::{Feature, needs};
+use support::namespace::Namespace;
+use support::wire::{Capture, Flood, frame, from_mac, send_frame};
+use support::{Before, Lab, conf, host_side, vm_conf, wait_until};
+
+const MAC: &str = "02:00:00:00:00:01";
+const SPOOFED: [u8; 6] = [2, 0, 0, 0, 0, 0x66];
+const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+fn guarded(changes: Value) -> Value {
+    let mut conf = conf(json!({"macspoofchk": true, "runtimeConfig": {"mac": MAC}}));
+    conf.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    conf
+}
+
+fn rules(lab: &Lab) -> String {
+    lab.node.run("nft list ruleset")
+}
+
+/// The frames with this source that reach the LAN, once one with the attachment's own source has.
+fn pass(lab: &Lab, pod: &Namespace, source: [u8; 6]) -> usize {
+    let capture = Capture::start(&lab.lan, "lan0");
+    assert!(send_frame(pod, "net1", &frame(source, 1)));
+    assert!(send_frame(pod, "net1", &frame(OWN, 2)));
+    wait_until("the frame with its own source arrives", || !from_mac(&capture.seen(), MAC).is_empty());
+    let text = source.map(|octet| format!("{octet:02x}")).join(":");
+    from_mac(&capture.stop(), &text).len()
+}
+
+#[test]
+fn not_one_spoofed_frame_passes_from_the_moment_the_interface_appears() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let capture = Capture::start(&lab.lan, "lan0");
+    let flood = Flood::start(&pod, "net1", frame(SPOOFED, 9));
+    lab.add(&guarded(json!({})), &pod).ok();
+    assert!(send_frame(&pod, "net1", &frame(OWN, 2)));
+    wait_until("the frame with its own source arrives", || !from_mac(&capture.seen(), MAC).is_empty());
+    assert!(flood.stop() > 0);
+    assert_eq!(from_mac(&capture.stop(), "02:00:00:00:00:66").len(), 0);
+}
+
+#[test]
+fn without_the_check_the_same_frames_pass() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    lab.add(&guarded(json!({"macspoofchk": false})), &pod).ok();
+    assert_eq!(pass(&lab, &pod, SPOOFED), 1);
+    assert_eq!(rules(&lab), "");
+}
+
+#[test]
+fn check_notices_a_flushed_ruleset_and_the_next_add_heals_it() {
+    let lab = Lab::new("");
+    let (pod, second) = (lab.pod(), lab.pod());
+    let result = lab.add(&guarded(json!({})), &pod).ok();
+    lab.check(&guarded(json!({})), &result, &pod).ok();
+    lab.node.run("nft flush ruleset");
+    assert!(lab.check(&guarded(json!({})), &result, &pod).error(123).contains("MAC-spoof guard"));
+    let other = guarded(json!({"runtimeConfig": {"mac": "02:00:00:00:00:02"}}));
+    lab.call("ADD", &other, "c2", second.path(), "net1").run().ok();
+    assert!(rules(&lab).contains(&host_side("c2", "net1")));
+}
+
+#[test]
+fn del_removes_the_rules_with_and_without_netns_and_after_the_link_has_vanished() {
+    let lab = Lab::new("");
+    let stripped = json!({"cniVersion": "1.0.0", "name": "lan", "type": "bridge-dhcp"});
+    lab.node.run("nft add table ip unrelated");
+    let before = rules(&lab);
+    for how in ["with netns", "without netns", "netns gone"] {
+        let pod = lab.pod();
+        lab.add(&vm_conf(guarded(json!({}))), &pod).ok();
+        assert!(rules(&lab).contains(MAC), "{how}");
+        match how {
+            "with netns" => lab.del(&stripped, &pod).ok(),
+            "without netns" => lab.call("DEL", &stripped, "c1", Path::new(""), "net1").run().ok(),
+            _ => {
+                let path = pod.path().to_path_buf();
+                drop(pod);
+                wait_until("the link vanishes with its namespace", || {
+                    !lab.node.has(&host_side("c1", "net1"))
+                });
+                lab.call("DEL", &stripped, "c1", &path, "net1").run().ok()
+            }
+        };
+        assert_eq!(rules(&lab), before, "{how}");
+    }
+}
+
+#[test]
+fn gc_removes_rules_whose_port_has_vanished_and_no_others() {
+    let lab = Lab::new("");
+    let (gone, stays) = (lab.pod(), lab.pod());
+    lab.add(&guarded(json!({})), &gone).ok();
+    let other = guarded(json!({"name": "other", "runtimeConfig": {"mac": "02:00:00:00:00:02"}}));
+    lab.call("ADD", &other, "c2", stays.path(), "net1").run().ok();
+    drop(gone);
+    wait_until("the link vanishes with its namespace", || !lab.node.has(&host_side("c1", "net1")));
+    let gc = conf(json!({"cni.dev/valid-attachments": []}));
+    lab.call("GC", &gc, "", Path::new(""), "").run().ok();
+    let left = rules(&lab);
+    assert!(!left.contains(MAC) && left.contains("02:00:00:00:00:02"), "{left}");
+}
+
+#[test]
+fn a_ruleset_in_the_way_fails_the_add_and_leaves_everything_as_it_was() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    lab.node.run("nft add table bridge bridge_dhcp");
+    lab.node.pipe("nft", &["-f", "-"], "add set bridge bridge_dhcp ports { type ipv4_addr; }");
+    let before = Before::new(&lab, &pod);
+    let error = lab.add(&guarded(json!({})), &pod).error(120);
+    assert!(error.contains("cannot let only 02:00:00:00:00:01 pass port"), "{error}");
+    before.assert_unchanged("after nftables refused");
+}
+
+/// Behind the node lies a host that knows no way back to the pods.
+fn outside(lab: &Lab) -> Namespace {
+    let outside = Namespace::new("outside");
+    lab.node.ip(&format!(
+        "link add ext0 type veth peer name eth0 netns {}\naddress add 192.0.2.1/24 dev ext0\naddress add 2001:db8::1/64 dev ext0 nodad\nlink set ext0 up",
+        outside.name()
+    ));
+    outside
+        .ip("address add 192.0.2.2/24 dev eth0\naddress add 2001:db8::2/64 dev eth0 nodad\nlink set eth0 up");
+    outside
+}
+
+fn routed(lab: &Lab, masquerade: bool) -> Value {
+    let ranges = json!([[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00:1::/64"}]]);
+    let ipam = json!({"type": "host-local", "dataDir": lab.files.join("ipam"), "ranges": ranges});
+    conf(json!({"cniVersion": "1.0.0", "isDefaultGateway": true, "ipMasq": masquerade, "ipam": ipam}))
+}
+
+fn reaches(pod: &Namespace, address: &str, patience: &str) -> bool {
+    pod.pipe("busybox", &["ping", "-c1", "-W", patience, address], "").status.success()
+}
+
+#[test]
+fn pods_reach_each_other_the_gateway_and_through_masquerade_the_outside() {
+    if !needs(Feature::Nat) {
+        return;
+    }
+    let lab = Lab::new("");
+    let _outside = outside(&lab);
+    let (pod, second) = (lab.pod(), lab.pod());
+    let before = rules(&lab);
+    let conf = routed(&lab, true);
+    let result = lab.add(&conf, &pod).ok();
+    lab.call("ADD", &conf, "c2", second.path(), "net1").run().ok();
+    for address in ["10.1.2.1", "10.1.2.3", "192.0.2.2", "fd00:1::1", "fd00:1::3", "2001:db8::2"] {
+        assert!(reaches(&pod, address, "5"), "{address}");
+    }
+    lab.check(&conf, &result, &pod).ok();
+    lab.node.run("nft flush ruleset");
+    assert!(lab.check(&conf, &result, &pod).error(123).contains("masquerade"));
+    lab.del(&conf, &pod).ok();
+    lab.call("DEL", &conf, "c2", Path::new(""), "net1").run().ok();
+    assert_eq!(rules(&lab), before);
+}
+
+#[test]
+fn without_masquerade_nothing_comes_back_from_outside() {
+    let lab = Lab::new("");
+    let _outside = outside(&lab);
+    let pod = lab.pod();
+    lab.add(&routed(&lab, false), &pod).ok();
+    assert!(reaches(&pod, "10.1.2.1", "5"));
+    assert!(!reaches(&pod, "192.0.2.2", "1"));
+}
+
+#[test]
+fn the_check_applies_to_another_plugins_interface_too() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let ptp = json!({
+        "cniVersion": "1.0.0", "name": "lan", "type": "ptp",
+        "ipam": {"type": "host-local", "dataDir": lab.files.join("ipam"), "subnet": "10.1.2.0/24"},
+    });
+    let result =
+        lab.call("ADD", &ptp, "c1", pod.path(), "net1").with_executable("/usr/lib/cni/ptp").run().ok();
+    pod.ip(&format!("link set net1 address {MAC}"));
+    let chained = support::with_result(&conf(json!({"cniVersion": "1.0.0", "macspoofchk": true})), &result);
+    lab.add(&chained, &pod).ok();
+    assert_eq!(pass(&lab, &pod, SPOOFED), 0);
+    lab.check(&chained, &result, &pod).ok();
+    lab.del(&chained, &pod).ok();
+    assert_eq!(rules(&lab), "");
+}
