@@ -143,7 +143,8 @@ impl Flood {
     }
 }
 
-fn bound_socket(interface: &str) -> Option<OwnedFd> {
+/// A packet socket of the calling thread's namespace, bound to the interface.
+pub fn bound_socket(interface: &str) -> Option<OwnedFd> {
     let address = address(interface)?;
     let socket = open(SockProtocol::EthAll);
     bind(socket.as_raw_fd(), &address).ok().map(|()| socket)
