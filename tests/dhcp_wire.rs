@@ -86,7 +86,7 @@ impl Lab {
         let mut exchange = Exchange::new(identity(), timing, std::process::id().into());
         let socket = self.socket("client0");
         self.runtime.block_on(async {
-            drive(&mut exchange, &socket.into_async().unwrap()).await.unwrap();
+            drive(std::slice::from_mut(&mut exchange), &socket.into_async().unwrap()).await.unwrap();
         });
         exchange
     }
@@ -236,7 +236,7 @@ fn all_offers_in_hand_count_without_grace() {
                 .unwrap()
                 .unwrap();
         }
-        drive(&mut exchange, &asking).await.unwrap();
+        drive(std::slice::from_mut(&mut exchange), &asking).await.unwrap();
     });
     let servers: Vec<u8> = exchange.answers().iter().map(|a| a.offer.sender.server.octets()[3]).collect();
     assert_eq!(servers, [1, 2]);
@@ -277,9 +277,9 @@ fn an_interface_that_is_down_or_gone_is_an_error() {
     let index = if_nametoindex("client0").unwrap();
     lab.ip("link set client0 down");
     let mut exchange = Exchange::new(identity(), PATIENT, 1);
-    let error = lab
-        .runtime
-        .block_on(async { drive(&mut exchange, &socket.into_async().unwrap()).await.unwrap_err() });
+    let error = lab.runtime.block_on(async {
+        drive(std::slice::from_mut(&mut exchange), &socket.into_async().unwrap()).await.unwrap_err()
+    });
     assert_eq!(error.raw_os_error(), Some(nix::libc::ENETDOWN));
     lab.ip("link del client0");
     assert_eq!(PacketSocket::open(index).unwrap_err().raw_os_error(), Some(nix::libc::ENODEV));

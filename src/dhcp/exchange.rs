@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::expected::{Expected, Fit};
 use super::reply::{self, Malformed, Offer, Received, Refusal};
 use super::{discover, frame};
 use crate::request::mac::MacAddress;
@@ -29,10 +30,10 @@ pub struct Identity {
 /// How long an exchange lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Without an offer, it ends after this time.
+    /// Without a good offer, it ends after this time.
     pub timeout: Duration,
-    /// After the first offer, further ones are awaited for this time, inside the timeout. Zero ends it with the offers
-    /// in hand.
+    /// After the first good offer, further ones are awaited for this time, inside the timeout. Zero ends it with the
+    /// offers in hand.
     pub grace: Duration,
 }
 
@@ -65,6 +66,8 @@ pub struct Counters {
     pub frames: u32,
     /// DHCP replies of any kind, well-formed or not, for anyone.
     pub replies: u32,
+    /// Replies to the exchanges that run beside this one.
+    pub sibling_exchanges: u32,
     /// Replies to other transactions.
     pub other_exchanges: u32,
     /// Replies with our transaction number for another hardware address.
@@ -85,10 +88,15 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Exchange {
     identity: Identity,
+    expected: Expected,
     xid: u32,
+    siblings: Vec<u32>,
     random: u64,
-    /// When it ends; brought forward by the first offer.
+    /// When the first question goes out.
+    begin: Duration,
+    /// When it ends; brought forward by the first good offer.
     end: Duration,
+    satisfied: bool,
     timing: Timing,
     next_send: Duration,
     answers: Vec<Answer>,
@@ -103,9 +111,13 @@ impl Exchange {
         let xid = (splitmix64(&mut random) >> 32) as u32;
         Self {
             identity,
+            expected: Expected::default(),
             xid,
+            siblings: Vec::new(),
             random,
+            begin: Duration::ZERO,
             end: timing.timeout,
+            satisfied: false,
             timing,
             next_send: Duration::ZERO,
             answers: Vec::new(),
@@ -113,18 +125,39 @@ impl Exchange {
         }
     }
 
+    /// The same exchange for which only these offers are good. It goes on asking when others come.
+    #[must_use]
+    pub fn expecting(self, expected: Expected) -> Self {
+        Self { expected, ..self }
+    }
+
+    /// The same exchange with its first question at this time since the start.
+    #[must_use]
+    pub fn beginning_at(self, begin: Duration) -> Self {
+        Self { begin, next_send: begin, ..self }
+    }
+
+    /// The same exchange, told the transaction numbers of those that run beside it.
+    #[must_use]
+    pub fn beside(self, siblings: Vec<u32>) -> Self {
+        Self { siblings, ..self }
+    }
+
     /// What to do at this time since the start.
     pub fn next(&mut self, now: Duration) -> Action {
         if now >= self.end {
             return Action::Done;
         }
+        if now < self.begin {
+            return Action::WaitUntil(self.begin.min(self.end));
+        }
         // A second server answers the DISCOVER that the first one answered; no need to repeat it.
-        let asking = self.answers.is_empty() && self.next_send + LAST_CHANCE <= self.end;
+        let asking = !self.satisfied && self.next_send + LAST_CHANCE <= self.end;
         // The first goes out however short the timeout is.
         if self.counters.sent > 0 && (!asking || now < self.next_send) {
             return Action::WaitUntil(if asking { self.next_send } else { self.end });
         }
-        match discover::message(self.identity.chaddr, self.xid, now) {
+        match discover::message(self.identity.chaddr, self.xid, now - self.begin) {
             Ok(message) => {
                 self.schedule(now);
                 self.counters.sent += 1;
@@ -145,7 +178,12 @@ impl Exchange {
         }
         match received {
             Received::Unrelated => {}
-            Received::OtherExchange => counters.other_exchanges = counters.other_exchanges.saturating_add(1),
+            Received::OtherExchange(xid) if self.siblings.contains(&xid) => {
+                counters.sibling_exchanges = counters.sibling_exchanges.saturating_add(1);
+            }
+            Received::OtherExchange(_) => {
+                counters.other_exchanges = counters.other_exchanges.saturating_add(1);
+            }
             Received::OtherClient => counters.other_clients = counters.other_clients.saturating_add(1),
             Received::Malformed(what) => {
                 counters.malformed = counters.malformed.saturating_add(1);
@@ -169,6 +207,16 @@ impl Exchange {
         &self.counters
     }
 
+    /// Who asks.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether a good offer is in hand.
+    pub fn satisfied(&self) -> bool {
+        self.satisfied
+    }
+
     /// The transaction number.
     pub fn xid(&self) -> u32 {
         self.xid
@@ -183,7 +231,8 @@ impl Exchange {
         if known {
             return;
         }
-        if self.answers.is_empty() {
+        if !self.satisfied && self.expected.fit(&offer) == Fit::Good {
+            self.satisfied = true;
             self.end = self.end.min(now.saturating_add(self.timing.grace));
         }
         if self.answers.len() < MAX_OFFERS {
@@ -199,7 +248,7 @@ impl Exchange {
         let (planned, gap) = match REPEATS.get(sent) {
             Some(&at) => {
                 let before = sent.checked_sub(1).and_then(|index| REPEATS.get(index)).copied().unwrap_or(0);
-                (Duration::from_millis(at.into()), at - before)
+                (self.begin + Duration::from_millis(at.into()), at - before)
             }
             None => (now + Duration::from_millis(INTERVAL.into()), INTERVAL),
         };
@@ -291,6 +340,46 @@ mod tests {
                 assert!(sent[1..].iter().all(|&at| at + LAST_CHANCE <= timeout), "{timeout:?}: {sent:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_later_beginning_shifts_all_questions_but_not_the_end() {
+        for seed in 0..50 {
+            let shifted = 3 * SECOND;
+            let (sent, end) = run(&mut exchange(6 * SECOND, Duration::ZERO, seed).beginning_at(shifted));
+            assert_eq!((sent[0], end), (shifted, 6 * SECOND));
+            assert_eq!(sent.len(), 5, "{sent:?}");
+        }
+        let (sent, _) = run(&mut exchange(SECOND, Duration::ZERO, 1).beginning_at(2 * SECOND));
+        assert!(sent.is_empty());
+    }
+
+    #[test]
+    fn an_unexpected_offer_is_kept_and_the_question_goes_on() {
+        let mut exchange = exchange(6 * SECOND, Duration::ZERO, 7).expecting(Expected {
+            servers: vec![std::net::Ipv4Addr::new(10, 77, 0, 2)],
+            subnets: Vec::new(),
+        });
+        assert!(matches!(exchange.next(Duration::ZERO), Action::Send(_)));
+        let rogue = answer(&exchange, 1, OFFER);
+        exchange.receive(&rogue, Duration::from_millis(5));
+        assert!(!exchange.satisfied());
+        assert!(matches!(exchange.next(Duration::from_millis(200)), Action::Send(_)), "it asks again");
+        let good = answer(&exchange, 2, OFFER);
+        exchange.receive(&good, Duration::from_millis(210));
+        assert!(exchange.satisfied());
+        assert_eq!(exchange.next(Duration::from_millis(210)), Action::Done);
+        assert_eq!(exchange.answers().len(), 2);
+    }
+
+    #[test]
+    fn replies_to_siblings_are_no_strangers() {
+        let sibling = exchange(SECOND, SECOND, 1);
+        let stranger = exchange(SECOND, SECOND, 2);
+        let mut exchange = exchange(SECOND, SECOND, 3).beside(vec![sibling.xid()]);
+        exchange.receive(&answer(&sibling, 1, OFFER), Duration::ZERO);
+        exchange.receive(&answer(&stranger, 1, OFFER), Duration::ZERO);
+        assert_eq!((exchange.counters().sibling_exchanges, exchange.counters().other_exchanges), (1, 1));
     }
 
     #[test]

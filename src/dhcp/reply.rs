@@ -18,8 +18,8 @@ pub enum Received {
     Unrelated,
     /// A DHCP reply that no client would accept.
     Malformed(Malformed),
-    /// A reply to another transaction, of this client or another one.
-    OtherExchange,
+    /// A reply to another transaction, of this client or another one; has its number.
+    OtherExchange(u32),
     /// A reply with this transaction's number for another hardware address.
     OtherClient,
     /// DHCPNAK.
@@ -133,7 +133,7 @@ fn message(datagram: &Datagram<'_>, xid: u32, chaddr: MacAddress) -> Result<Rece
     }
     // Before the length of chaddr: a malformed reply to somebody else is somebody else's.
     if message.xid() != xid {
-        return Ok(Received::OtherExchange);
+        return Ok(Received::OtherExchange(message.xid()));
     }
     // `Message::chaddr` slices by `hlen` without looking.
     if message.hlen() != 6 || u8::from(message.htype()) != 1 {
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn replies_to_others_and_requests_are_told_apart() {
         let frame = samples::offer_frame();
-        assert_eq!(read(&frame, XID + 1, client_mac()), Received::OtherExchange);
+        assert_eq!(read(&frame, XID + 1, client_mac()), Received::OtherExchange(XID));
         assert_eq!(read(&frame, XID, server_mac()), Received::OtherClient);
         let mut request = samples::reply(OFFER);
         request[0] = 1;
