@@ -8,6 +8,7 @@
 //! - [`kernel`]: the only code that touches Linux, behind the trait of our own verbs.
 //! - [`dhcp`]: one DISCOVER/OFFER exchange, a pure state machine and the packet socket it runs on.
 //! - [`ipam`]: the delegated IPAM plugin, found and executed.
+//! - [`probe`]: asks for an offer where an attachment would, and names the cause when none comes.
 //! - [`run`]: executes steps on a kernel and undoes them in reverse when one fails.
 //! - [`cni`]: the protocol around them: one request in, one document out.
 //! - [`report`]: results per CNI version, and every error with its code.
@@ -19,6 +20,7 @@ pub mod dhcp;
 pub mod ipam;
 pub mod kernel;
 pub mod plan;
+pub mod probe;
 pub mod report;
 pub mod request;
 pub mod run;

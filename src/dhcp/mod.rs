@@ -17,5 +17,5 @@ pub mod frame;
 mod options;
 pub mod reply;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod socket;

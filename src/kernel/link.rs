@@ -63,6 +63,7 @@ fn read_bridge(attributes: &[InfoBridge]) -> Bridge {
             InfoBridge::VlanFiltering(on) => bridge.vlan_filtering = *on,
             InfoBridge::VlanDefaultPvid(pvid) => bridge.default_pvid = *pvid,
             InfoBridge::StpState(state) => bridge.stp = *state == BridgeStpState::KernelStp,
+            InfoBridge::NfCallIpTables(on) => bridge.nf_call_iptables = *on,
             InfoBridge::ForwardDelay(hundredths) => bridge.forward_delay = hundredths.div_ceil(USER_HZ),
             _ => {}
         }
@@ -71,7 +72,7 @@ fn read_bridge(attributes: &[InfoBridge]) -> Bridge {
 }
 
 fn read_port(attributes: &[InfoBridgePort]) -> Port {
-    let mut port = Port { state: PortState::Disabled, hairpin: false, isolated: false };
+    let mut port = Port { state: PortState::Disabled, hairpin: false, isolated: false, forward_timer: 0 };
     for attribute in attributes {
         match attribute {
             InfoBridgePort::State(state) => {
@@ -83,6 +84,7 @@ fn read_port(attributes: &[InfoBridgePort]) -> Port {
                     _ => PortState::Disabled,
                 };
             }
+            InfoBridgePort::ForwardDelayTimer(hundredths) => port.forward_timer = *hundredths,
             InfoBridgePort::HairpinMode(on) => port.hairpin = *on,
             InfoBridgePort::Isolated(on) => port.isolated = *on,
             _ => {}

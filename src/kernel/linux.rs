@@ -28,12 +28,12 @@ use crate::request::mac::MacAddress;
 /// RTNLGRP_LINK (include/uapi/linux/rtnetlink.h).
 const RTNLGRP_LINK: u32 = 1;
 
-type Route = Client<RouteNetlinkMessage>;
+pub(super) type Route = Client<RouteNetlinkMessage>;
 
 /// The node's kernel, and the container's namespace where there is one.
 pub struct Linux {
-    host: Route,
-    netns: Option<Netns>,
+    pub(super) host: Route,
+    pub(super) netns: Option<Netns>,
     container: Option<Route>,
 }
 
@@ -71,6 +71,15 @@ impl Linux {
     /// The kernel's refusal, except that there is none.
     pub async fn container_link(&mut self, name: &str) -> Result<Option<Link>, Refusal> {
         get(self.container()?, LinkAttribute::IfName(name.to_string())).await
+    }
+
+    /// Runs `work` in a thread that is in the container's namespace.
+    ///
+    /// # Errors
+    /// What entering the namespace says.
+    pub fn in_container<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Refusal> {
+        let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
+        Ok(netns.enter(work)?)
     }
 
     /// The interface with that index in the container.
@@ -575,7 +584,7 @@ fn alternative_name(port: &str, name: &str) -> LinkMessage {
     message
 }
 
-fn named(name: &str) -> LinkMessage {
+pub(super) fn named(name: &str) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_string()));
     message

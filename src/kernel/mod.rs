@@ -1,6 +1,8 @@
 //! The only code that touches Linux: our own verbs behind one trait, and the kernel that carries them out.
 
 pub mod address;
+pub mod diagnosis;
+pub mod firewall;
 pub mod link;
 pub mod linux;
 pub mod lock;
@@ -8,6 +10,7 @@ pub mod netlink;
 pub mod netns;
 pub mod nft;
 pub mod ports;
+pub mod probe_port;
 pub mod route;
 pub mod sysctl;
 pub mod vlan;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::report::{Code, Error};
@@ -45,6 +45,21 @@ impl Netns {
         }
         netns.enter(|| ()).map_err(|error| invalid(format!("is not a network namespace: {error}")))?;
         Ok(netns)
+    }
+
+    /// A fresh namespace without a name: it ends with this value and with what was opened in it, and so, however the
+    /// process ends, by the kernel's own hand.
+    ///
+    /// # Errors
+    /// What `unshare(2)` or the start of a thread says.
+    pub fn anonymous() -> io::Result<Self> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+                unshare(CloneFlags::CLONE_NEWNET)?;
+                Ok(Self { file: File::open(OWN)? })
+            })?;
+            thread.join().map_err(|_| io::Error::other("the thread in the new namespace ended early"))?
+        })
     }
 
     /// Whether this is the namespace that the calling thread is in.

@@ -56,6 +56,8 @@ pub struct Bridge {
     pub stp: bool,
     /// Seconds in each of listening and learning.
     pub forward_delay: u32,
+    /// IFLA_BR_NF_CALL_IPTABLES: this bridge's frames pass iptables whatever the sysctl says.
+    pub nf_call_iptables: bool,
 }
 
 /// What is particular to a bridge port.
@@ -65,6 +67,8 @@ pub struct Port {
     pub state: PortState,
     pub hairpin: bool,
     pub isolated: bool,
+    /// Hundredths of a second until its state changes (IFLA_BRPORT_FORWARD_DELAY_TIMER).
+    pub forward_timer: u64,
 }
 
 /// The VLANs that a port carries.
@@ -104,4 +108,38 @@ pub enum BridgeSeen {
     },
     /// The interface of that name.
     Present(Box<Link>),
+}
+
+/// Frames that an interface has counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Traffic {
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// What may drop bridged frames.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Firewall {
+    /// net.bridge.bridge-nf-call-iptables; `None` where br_netfilter is not loaded.
+    pub call_iptables: Option<bool>,
+    /// Tables that the legacy iptables has in use.
+    pub legacy_tables: Vec<String>,
+    /// Base chains of nftables at hooks that bridged frames may pass.
+    pub hooks: Vec<FirewallHook>,
+}
+
+/// A base chain of nftables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirewallHook {
+    /// `bridge`, or with br_netfilter `ip` and `inet`.
+    pub family: &'static str,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub chain: String,
+    /// `prerouting`, `forward` or `postrouting`.
+    pub hook: &'static str,
+    /// What no rule decides is dropped.
+    pub policy_drop: bool,
 }

@@ -17,6 +17,7 @@ use crate::report::{Error, faults};
 use crate::request::Add;
 use crate::request::mac::MacAddress;
 use crate::request::netconf::NetConf;
+use crate::request::vlan::Vlans;
 
 /// The kernel's default PVID of a new bridge.
 const DEFAULT_PVID: u16 = 1;
@@ -59,8 +60,22 @@ pub struct FreshMacs {
 /// Codes 7, 100, 101, 102, 103.
 pub fn validate_bridge(conf: &NetConf, seen: &BridgeSeen) -> Result<(), Error> {
     let name = conf.bridge.as_str();
+    if conf.create_bridge && matches!(seen, BridgeSeen::Missing { .. }) {
+        return Ok(());
+    }
+    let link = usable_bridge(name, conf.vlans.as_ref(), seen)?;
+    match conf.mtu {
+        Some(mtu) if mtu > link.mtu => Err(faults::mtu_larger_than_bridge(name, mtu, link.mtu)),
+        _ => Ok(()),
+    }
+}
+
+/// The bridge, if a port with these VLANs can carry frames there.
+///
+/// # Errors
+/// Codes 100, 101, 102, 103.
+pub fn usable_bridge<'a>(name: &str, vlans: Option<&Vlans>, seen: &'a BridgeSeen) -> Result<&'a Link, Error> {
     let link = match seen {
-        BridgeSeen::Missing { .. } if conf.create_bridge => return Ok(()),
         BridgeSeen::Missing { present } => return Err(faults::bridge_missing(name, present)),
         BridgeSeen::Present(link) => link,
     };
@@ -68,12 +83,9 @@ pub fn validate_bridge(conf: &NetConf, seen: &BridgeSeen) -> Result<(), Error> {
     if !link.up {
         return Err(faults::bridge_down(name));
     }
-    if let (Some(vlans), false) = (&conf.vlans, bridge.vlan_filtering) {
-        return Err(faults::vlan_filtering_off(name, vlans.native));
-    }
-    match conf.mtu {
-        Some(mtu) if mtu > link.mtu => Err(faults::mtu_larger_than_bridge(name, mtu, link.mtu)),
-        _ => Ok(()),
+    match vlans {
+        Some(vlans) if !bridge.vlan_filtering => Err(faults::vlan_filtering_off(name, vlans.native)),
+        _ => Ok(link),
     }
 }
 
@@ -141,7 +153,7 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
 }
 
 /// How long the kernel's STP keeps a new port from forwarding: listening, then learning.
-fn forward_delay(link: &Link) -> Option<Duration> {
+pub fn forward_delay(link: &Link) -> Option<Duration> {
     let bridge = link.bridge.as_ref().filter(|bridge| bridge.stp)?;
     Some(Duration::from_secs(2 * u64::from(bridge.forward_delay)))
 }
@@ -155,9 +167,13 @@ fn stp_warning(bridge: &str, delay: Duration) -> String {
 }
 
 fn vlan_step(add: &Add, port: &str, bridge: Option<&Link>) -> Option<VlanSpec> {
-    let vlans = add.conf.vlans.as_ref()?;
+    Some(vlan_spec(add.conf.vlans.as_ref()?, port, bridge))
+}
+
+/// What puts these VLANs on a new port of the bridge, which carries its default one so far.
+pub fn vlan_spec(vlans: &Vlans, port: &str, bridge: Option<&Link>) -> VlanSpec {
     let default =
         bridge.and_then(|link| link.bridge.as_ref()).map_or(DEFAULT_PVID, |bridge| bridge.default_pvid);
     let remove = (default != 0 && !vlans.keep_default && !vlans.contains(default)).then_some(default);
-    Some(VlanSpec { port: port.to_string(), native: vlans.native, tagged: vlans.tagged.clone(), remove })
+    VlanSpec { port: port.to_string(), native: vlans.native, tagged: vlans.tagged.clone(), remove }
 }

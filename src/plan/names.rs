@@ -16,6 +16,10 @@ const ALIAS_MARK: &str = "bridge-dhcp";
 /// Longest network name or container id in an alias: the kernel's alias ends at 255 bytes (IFALIASZ).
 const ALIAS_FIELD_MAX: usize = 64;
 
+/// What the host side of a probe's temporary port is named, with six hex digits behind it. NetworkManager ignores what
+/// begins with `veth`.
+const PROBE_PREFIX: &str = "vethprobe";
+
 /// The host-side interface of an attachment: `veth` and the first 11 hex digits of SHA-256 of `container/ifname`.
 /// NetworkManager and udev leave `veth*` alone.
 pub fn host_interface(attachment: &Attachment) -> String {
@@ -28,10 +32,16 @@ pub fn gateway_port(name: &str) -> String {
     format!("veth{}", &hex_digest(&format!("gateway/{name}"))[..HOST_NAME_DIGITS])
 }
 
+/// The host side of a probe's temporary port, from three bytes of entropy.
+pub fn probe_interface([a, b, c]: [u8; 3]) -> String {
+    format!("{PROBE_PREFIX}{a:02x}{b:02x}{c:02x}")
+}
+
 /// Whether a port is named like the host side of a container's veth pair, ours or another CNI plugin's or a
-/// container engine's: such a port leads to a container, never off the node.
+/// container engine's, or like that of a probe: such a port never leads off the node.
 pub fn is_container_port(name: &str) -> bool {
-    name.strip_prefix("veth")
+    name.strip_prefix(PROBE_PREFIX)
+        .or_else(|| name.strip_prefix("veth"))
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
@@ -211,6 +221,8 @@ mod tests {
         // printf %s cid/net1 | sha256sum
         assert_eq!(host_interface(&attachment("cid")), "veth30bc48f5fb8");
         assert!(is_container_port(&host_interface(&attachment("x"))));
+        assert_eq!(probe_interface([0, 0xa1, 0xff]), "vethprobe00a1ff");
+        assert!(is_container_port("vethprobe00a1ff") && !is_container_port("vethprobe"));
         assert!(!is_container_port("veth-lan") && !is_container_port("ens192") && !is_container_port("veth"));
     }
 

@@ -3,6 +3,7 @@
 pub mod error;
 pub mod faults;
 pub mod log;
+pub mod probe_faults;
 pub mod result;
 
 pub use error::{Code, Error};

@@ -46,7 +46,7 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
     let deadline = started + request.conf.deadline;
     let work_until = deadline - (request.conf.deadline / UNDO_SHARE).min(UNDO_MAX);
     let outcome = tokio::select! {
-        outcome = attach(request, reservation.as_ref(), &mut transaction, log) => outcome,
+        outcome = super::probe::beside(request, attach(request, reservation.as_ref(), &mut transaction, log), work_until, log) => outcome,
         () = lock.wanted() => Err(faults::aborted("by a DEL for the same container and interface")),
         () = super::terminated() => Err(faults::aborted("by a signal")),
         () = tokio::time::sleep_until(work_until) => Err(Error::new(Code::Deadline, "")),

@@ -6,6 +6,7 @@ mod chain;
 pub mod check;
 pub mod del;
 pub mod gc;
+mod probe;
 pub mod status;
 mod transaction;
 

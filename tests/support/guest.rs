@@ -1,6 +1,7 @@
 //! The guest behind a VM-mode attachment, wired the way KubeVirt does it, and the DHCP server on its LAN.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::Lab;
@@ -40,25 +41,30 @@ pub struct DhcpServer {
 impl DhcpServer {
     /// Serves 10.77.0.100 to 10.77.0.200 on `lan0`; answers at once. Ready when this returns.
     pub fn start(lab: &Lab) -> Self {
-        lab.lan.ip("address add 10.77.0.1/24 dev lan0");
-        let leases = lab.files.join("leases");
+        Self::with(
+            lab,
+            &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600", "--dhcp-option=3,10.77.0.1"],
+        )
+    }
+
+    /// Serves `lan0` from 10.77.0.1 as these options say. Ready when this returns.
+    pub fn with(lab: &Lab, options: &[&str]) -> Self {
+        lab.lan.ip("address replace 10.77.0.1/24 dev lan0");
+        Self::on(&lab.lan, "lan0", &lab.files.join("leases"), options)
+    }
+
+    /// Serves an interface that has an address. Ready when this returns.
+    pub fn on(lan: &Namespace, interface: &str, leases: &Path, options: &[&str]) -> Self {
         let mut command = Command::new("dnsmasq");
         command
-            .args([
-                "-k",
-                "-u",
-                "root",
-                "--port=0",
-                "--conf-file=/dev/null",
-                "--interface=lan0",
-                "--bind-interfaces",
-            ])
-            .args(["--dhcp-authoritative", "--log-dhcp", "--log-facility=-", "--pid-file=", "--no-ping"])
-            .args(["--dhcp-range=10.77.0.100,10.77.0.200,3600", "--dhcp-option=3,10.77.0.1"])
+            .args(["-k", "-u", "root", "--port=0", "--conf-file=/dev/null", "--bind-interfaces"])
+            .args(["--dhcp-authoritative", "--log-dhcp", "--log-facility=-", "--pid-file="])
+            .arg(format!("--interface={interface}"))
             .arg(format!("--dhcp-leasefile={}", leases.display()))
+            .args(options)
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = lab.lan.enter(|| command.spawn()).unwrap();
+        let mut child = lan.enter(|| command.spawn()).unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         // dnsmasq says this after its socket is bound.
         assert!(log.by_ref().any(|line| line.unwrap().contains("DHCP, IP range")), "dnsmasq did not start");

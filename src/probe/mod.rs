@@ -1,0 +1,243 @@
+//! Would a DHCP client attached here, with this VLAN and this MAC, get an offer? Asks by DHCPDISCOVER alone, through a
+//! temporary port of the bridge, and names the cause when no good offer comes. It takes no lease.
+//!
+//! - [`report`]: what an answered probe tells.
+//! - [`verdict`]: facts about an unanswered one, and the cause they prove; pure.
+//! - [`place`]: the bridge device itself as the second place to ask from.
+
+pub mod place;
+pub mod report;
+pub mod verdict;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
+
+use crate::dhcp::drive::drive;
+use crate::dhcp::exchange::{Exchange, Identity, Timing};
+use crate::dhcp::expected::Expected;
+use crate::kernel::linux::{Linux, random_mac_bytes};
+use crate::kernel::netlink::Refusal;
+use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
+use crate::kernel::{diagnosis, firewall};
+use crate::plan::facts::{Link, Traffic, Uplink};
+use crate::plan::step::Step;
+use crate::plan::{forward_delay, usable_bridge};
+use crate::report::{Code, Error, faults, probe_faults};
+use crate::request::mac::MacAddress;
+use crate::request::name::InterfaceName;
+use crate::request::vlan::Vlans;
+use place::Place;
+use report::Report;
+use verdict::{Asked, Facts};
+
+/// What an exchange needs at least once the port forwards: a server's round trip and one repeat.
+const EXCHANGE_MIN: Duration = Duration::from_millis(200);
+
+/// What to ask, and where.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The bridge.
+    pub bridge: InterfaceName,
+    /// VLANs of the attachment; `None` is the bridge's default.
+    pub vlans: Option<Vlans>,
+    /// The attachment's port talks to non-isolated ports only.
+    pub isolated: bool,
+    /// Whose offer is asked for; `None` is the node's own probe address.
+    pub client: Option<MacAddress>,
+    /// From the call to the answer.
+    pub timeout: Duration,
+    /// How long further servers are awaited after the first good offer.
+    pub grace: Duration,
+    /// Which offers are good.
+    pub expected: Expected,
+}
+
+/// Asks.
+///
+/// No frame goes out before the temporary port forwards, and none has the client's address as its Ethernet source.
+///
+/// # Errors
+/// The diagnosis: codes 100 to 106 and 110 to 116; 108 and 124 where the kernel refuses the port.
+pub async fn probe(question: &Question) -> Result<Report, Error> {
+    let started = Instant::now();
+    let deadline = started + question.timeout;
+    let name = question.bridge.as_str();
+    let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    let bridge = usable_bridge(name, question.vlans.as_ref(), &seen)?;
+    if let Some(delay) = forward_delay(bridge).filter(|delay| *delay + EXCHANGE_MIN > question.timeout) {
+        return Err(probe_faults::spanning_tree(name, delay, question.timeout));
+    }
+
+    let source = source(bridge);
+    let mut port = open_port(question, bridge, source).await?;
+    match timeout_at(deadline, port.raise()).await {
+        Ok(raised) => raised.map_err(|(step, refusal)| refused(&step, &refusal))?,
+        Err(_) => return Err(probe_faults::port_not_forwarding(port.name(), name, question.timeout)),
+    }
+    let socket = port.socket().map_err(|refusal| unseen("the probe's port", &refusal))?;
+    let socket = socket.into_async().map_err(|error| unseen("the probe's port", &error.into()))?;
+
+    let begun = Instant::now();
+    let ready_after = started.elapsed();
+    let half = started + question.timeout / 2;
+    let mut exchanges = Exchanges::new(question, bridge, source, deadline - begun, half - begun)?;
+    let mut second_half = SecondHalf::default();
+    let outcome = tokio::select! {
+        outcome = drive(&mut exchanges.on_port, &socket) => outcome,
+        never = second_half.run(&kernel, question, bridge, half, &mut exchanges.at_bridge) => match never {},
+    };
+    let first = &exchanges.on_port[0];
+    if first.satisfied() {
+        return Ok(Report::new(question, first, ready_after, started.elapsed()));
+    }
+    outcome.map_err(|error| unseen("the probe's port", &error.into()))?;
+    let facts = second_half.facts(&kernel, question, bridge, &exchanges).await?;
+    Err(verdict::verdict(&facts))
+}
+
+async fn open_port(question: &Question, bridge: &Link, mac: MacAddress) -> Result<ProbePort, Error> {
+    let spec = ProbePortSpec { bridge, vlans: question.vlans.as_ref(), isolated: question.isolated, mac };
+    ProbePort::create(&spec).await.map_err(|(step, refusal)| refused(&step, &refusal))
+}
+
+/// The Ethernet source of every probe of this bridge on this node: the same one each time, since switches with port
+/// security count addresses, and nobody else's, since it follows from the bridge's own.
+pub fn source(bridge: &Link) -> MacAddress {
+    let mac = bridge.mac.map(MacAddress::octets).unwrap_or_default();
+    let digest =
+        Sha256::new().chain_update("bridge-dhcp probe ").chain_update(mac).chain_update(&bridge.name);
+    let digest: [u8; 32] = digest.finalize().into();
+    let [a, b, c, d, e, f, ..] = digest;
+    MacAddress::local([a, b, c, d, e, f])
+}
+
+/// All exchanges of a probe; each knows the others, so that their replies are not taken for a stranger's.
+struct Exchanges {
+    /// The question itself and, from the half of the time on, the second identity.
+    on_port: Vec<Exchange>,
+    /// From the bridge device: the question's client, the second identity, the bridge's own address.
+    at_bridge: Vec<Exchange>,
+}
+
+impl Exchanges {
+    fn new(
+        question: &Question,
+        bridge: &Link,
+        source: MacAddress,
+        timeout: Duration,
+        half: Duration,
+    ) -> Result<Self, Error> {
+        let client = question.client.unwrap_or(source);
+        let timing = Timing { timeout, grace: question.grace };
+        let begin = |chaddr, source, timing| {
+            let seed = seed().map_err(|refusal| unseen("random numbers", &refusal))?;
+            Ok(Exchange::new(Identity { chaddr, source }, timing, seed).expecting(question.expected.clone()))
+        };
+        let mut on_port = vec![begin(client, source, timing)?];
+        let rest = Timing { timeout: timeout.saturating_sub(half), grace: timeout };
+        let mut at_bridge = vec![begin(client, source, rest)?];
+        if client != source {
+            on_port.push(begin(source, source, timing)?.beginning_at(half));
+            at_bridge.push(begin(source, source, rest)?);
+        }
+        if let Some(own) = bridge.mac {
+            at_bridge.push(begin(own, own, rest)?);
+        }
+        let all: Vec<u32> = on_port.iter().chain(&at_bridge).map(Exchange::xid).collect();
+        let introduce = |exchanges: Vec<Exchange>| {
+            let introduced = exchanges.into_iter().map(|exchange| exchange.beside(all.clone()));
+            introduced.collect::<Vec<_>>()
+        };
+        Ok(Self { on_port: introduce(on_port), at_bridge: introduce(at_bridge) })
+    }
+}
+
+/// What is done beside the question from the half of the time on, and what was seen then.
+#[derive(Default)]
+struct SecondHalf {
+    uplinks: Vec<Uplink>,
+    before: Vec<Traffic>,
+    place: Option<Place>,
+}
+
+impl SecondHalf {
+    /// Never returns: the question's own exchange ends the probe.
+    async fn run(
+        &mut self,
+        kernel: &Linux,
+        question: &Question,
+        bridge: &Link,
+        half: Instant,
+        exchanges: &mut [Exchange],
+    ) -> Infallible {
+        tokio::time::sleep_until(half).await;
+        // What can't be seen now is said by the look at the end.
+        self.uplinks = kernel.uplinks(bridge, |_| false).await.unwrap_or_default();
+        self.before = traffic(kernel, &self.uplinks).await.unwrap_or_default();
+        if let Place::Open(socket) = self.place.insert(Place::open(question, bridge).await) {
+            // The bridge that goes down meanwhile is silent, which is what is asked.
+            let _ = drive(exchanges, socket).await;
+        }
+        std::future::pending().await
+    }
+
+    async fn facts<'a>(
+        &self,
+        kernel: &Linux,
+        question: &'a Question,
+        bridge: &'a Link,
+        exchanges: &Exchanges,
+    ) -> Result<Facts<'a>, Error> {
+        let ports = |refusal: Refusal| unseen(&format!("the ports of bridge {}", bridge.name), &refusal);
+        let after = traffic(kernel, &self.uplinks).await.map_err(ports)?;
+        let counted = self.uplinks.iter().zip(self.before.iter().zip(&after));
+        let traffic = counted.map(|(uplink, (before, after))| {
+            let sent = after.sent.saturating_sub(before.sent);
+            let received = after.received.saturating_sub(before.received);
+            (uplink.link.name.clone(), Traffic { sent, received })
+        });
+        Ok(Facts {
+            question,
+            bridge,
+            on_port: exchanges.on_port.iter().map(Asked::of).collect(),
+            at_bridge: match &self.place {
+                Some(Place::Open(_)) => Ok(exchanges.at_bridge.iter().map(Asked::of).collect()),
+                Some(Place::Unasked(why)) => Err(why.clone()),
+                None => Err("there was no time".to_string()),
+            },
+            traffic: traffic.collect(),
+            uplinks: kernel.uplinks(bridge, |_| false).await.map_err(ports)?,
+            firewall: firewall::read().await.unwrap_or_default(),
+            hypervisor: diagnosis::hypervisor(),
+        })
+    }
+}
+
+async fn traffic(kernel: &Linux, uplinks: &[Uplink]) -> Result<Vec<Traffic>, Refusal> {
+    let mut traffic = Vec::new();
+    for uplink in uplinks {
+        traffic.push(kernel.traffic(uplink.link.index).await?.unwrap_or_default());
+    }
+    Ok(traffic)
+}
+
+fn seed() -> Result<u64, Refusal> {
+    let [a, b, c, d, e, f] = random_mac_bytes()?;
+    Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+}
+
+fn unseen(what: &str, refusal: &Refusal) -> Error {
+    Error::new(Code::Kernel, format!("cannot probe for DHCP: {what}: {refusal}"))
+}
+
+fn refused(step: &Step, refusal: &Refusal) -> Error {
+    match (step, refusal.errno) {
+        (Step::AddVeth(spec), Errno::EXFULL) => faults::port_limit(&spec.bridge),
+        _ => faults::refused(step, refusal).evidence("this port is the DHCP probe's, and temporary"),
+    }
+}

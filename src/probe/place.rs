@@ -1,0 +1,40 @@
+//! The second place to ask from: the bridge device itself, whose frames pass no bridge port's firewall hooks.
+
+use crate::dhcp::socket::{AsyncPacketSocket, PacketSocket};
+use crate::kernel::vlan;
+use crate::plan::facts::Link;
+
+use super::Question;
+
+/// The bridge device as a place to ask from.
+#[derive(Debug)]
+pub enum Place {
+    /// It can't be asked from there; says why.
+    Unasked(String),
+    /// A socket on it.
+    Open(AsyncPacketSocket),
+}
+
+impl Place {
+    /// Opens it, if untagged frames of the bridge device are in the question's VLAN.
+    pub async fn open(question: &Question, bridge: &Link) -> Self {
+        match outside(question, bridge).await {
+            Some(why) => Self::Unasked(why),
+            None => match PacketSocket::open(bridge.index).and_then(PacketSocket::into_async) {
+                Ok(socket) => Self::Open(socket),
+                Err(error) => Self::Unasked(error.to_string()),
+            },
+        }
+    }
+}
+
+/// Why the bridge device is not in the question's VLAN; `None` where it is.
+async fn outside(question: &Question, bridge: &Link) -> Option<String> {
+    let kind = bridge.bridge.as_ref().filter(|kind| kind.vlan_filtering)?;
+    let wanted = question.vlans.as_ref().map_or(kind.default_pvid, |vlans| vlans.native);
+    match vlan::read(bridge.index).await {
+        Ok(own) if own.pvid == Some(wanted) => None,
+        Ok(_) => Some(format!("{} itself is not in VLAN {wanted}", bridge.name)),
+        Err(refusal) => Some(format!("its VLANs cannot be read: {refusal}")),
+    }
+}

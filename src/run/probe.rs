@@ -1,0 +1,88 @@
+//! The DHCP probe of an ADD, side by side with the attachment's own work.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::unseen;
+use crate::dhcp::expected::Expected;
+use crate::kernel::linux::Linux;
+use crate::probe::{Question, probe};
+use crate::report::Error;
+use crate::report::log::{Level, Log};
+use crate::request::Add;
+use crate::request::mac::MacAddress;
+use crate::request::netconf::{DhcpProbe, ProbeIdentity};
+
+/// How long a second server is awaited: about what the attachment's own work takes anyway.
+const GRACE: Duration = Duration::from_millis(2);
+
+/// Does the attachment's work, and probes beside it if the config says so. Whatever fails first ends both.
+///
+/// # Errors
+/// Those of the work, and the probe's diagnosis where `onFailure` is `fail`.
+pub(super) async fn beside<T>(
+    request: &Add,
+    work: impl Future<Output = Result<T, Error>>,
+    until: Instant,
+    log: &Log,
+) -> Result<T, Error> {
+    let Some(wanted) = &request.conf.dhcp_probe else { return work.await };
+    if request.conf.create_bridge && bridge_is_missing(request).await? {
+        // The work makes what the probe is to ask through.
+        let done = work.await?;
+        ask(request, wanted, until, log).await?;
+        return Ok(done);
+    }
+    let (done, ()) = tokio::try_join!(work, ask(request, wanted, until, log))?;
+    Ok(done)
+}
+
+async fn bridge_is_missing(request: &Add) -> Result<bool, Error> {
+    let name = request.conf.bridge.as_str();
+    let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+    Ok(kernel.link(name).await.map_err(|refusal| unseen(name, &refusal))?.is_none())
+}
+
+async fn ask(request: &Add, wanted: &DhcpProbe, until: Instant, log: &Log) -> Result<(), Error> {
+    let question = Question {
+        bridge: request.conf.bridge.clone(),
+        vlans: request.conf.vlans.clone(),
+        isolated: request.conf.isolated,
+        client: match wanted.identity {
+            ProbeIdentity::Attachment => known_mac(request),
+            ProbeIdentity::Ephemeral => None,
+        },
+        timeout: wanted.timeout.min(until.saturating_duration_since(Instant::now())),
+        grace: GRACE,
+        expected: Expected { servers: wanted.servers.clone(), subnets: wanted.subnets.clone() },
+    };
+    match probe(&question).await {
+        Ok(report) => {
+            for offer in &report.offers {
+                log.write(Level::Info, format_args!("DHCP probe of {}: offer of {offer}", report.bridge));
+            }
+            for warning in &report.warnings {
+                log.write(Level::Warn, format_args!("DHCP probe of {}: {warning}", report.bridge));
+            }
+            Ok(())
+        }
+        Err(error) if wanted.fail => Err(error),
+        Err(error) => {
+            log.write(Level::Warn, format_args!("DHCP probe: {error}; {}", error.details()));
+            Ok(())
+        }
+    }
+}
+
+/// The attachment's MAC where somebody chose it. A random one means nothing to any server; asking for it would only
+/// use up the pool's addresses, one for each try.
+fn known_mac(request: &Add) -> Option<MacAddress> {
+    let previous = request.previous.iter().flat_map(|result| &result.interfaces);
+    let chained = previous
+        .filter(|interface| {
+            interface.sandbox.is_some() && interface.name == request.attachment.ifname.as_str()
+        })
+        .find_map(|interface| MacAddress::parse(interface.mac.as_deref()?).ok());
+    chained.or(request.mac)
+}

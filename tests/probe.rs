@@ -1,0 +1,214 @@
+//! What an answered probe does: it finds the offer the way a guest's frames would go, takes no lease, says nothing
+//! under the guest's MAC, and leaves nothing, however it ends.
+
+mod support;
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use support::guest::DhcpServer;
+use support::namespace::{Namespace, text};
+use support::wire::{Capture, from_mac};
+use support::{Before, Lab, conf, vm_conf, wait_until};
+
+const MAC: &str = "02:00:00:00:00:99";
+
+fn probing(probe: Value) -> Value {
+    vm_conf(json!({"dhcpProbe": probe, "runtimeConfig": {"mac": MAC}}))
+}
+
+fn probe_ports(lab: &Lab) -> usize {
+    lab.ports("br0").iter().filter(|name| name.starts_with("vethprobe")).count()
+}
+
+/// The kernel removes the temporary port by itself, soon after the plugin has ended.
+fn wait_until_the_port_is_gone(lab: &Lab) {
+    wait_until("the kernel removes the probe's port", || probe_ports(lab) == 0);
+}
+
+fn forwarding_table(namespace: &Namespace) -> String {
+    text(&namespace.pipe("bridge", &["fdb", "show"], "").stdout)
+}
+
+#[test]
+fn the_offer_is_found_and_no_lease_is_taken() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let leases = || std::fs::read_to_string(lab.files.join("leases")).unwrap_or_default();
+    let before = leases();
+    let pod = lab.pod();
+    let log = lab.files.join("log").to_string_lossy().into_owned();
+    let mut asked = probing(json!(true));
+    asked["logFile"] = log.clone().into();
+    let result = lab.add(&asked, &pod).ok();
+    assert_eq!(leases(), before);
+    assert!(result["ips"].as_array().is_none_or(Vec::is_empty), "an offer is no address");
+    let logged = std::fs::read_to_string(log).unwrap();
+    assert!(logged.contains("offer of 10.77.0.1") && logged.contains("from server 10.77.0.1"), "{logged}");
+    assert!(!logged.contains("[warning]"), "{logged}");
+}
+
+#[test]
+fn no_frame_has_the_guests_mac_and_every_probe_has_the_same_other_one() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let capture = Capture::start(&lab.lan, "lan0");
+    for _ in 0..3 {
+        let pod = lab.pod();
+        lab.add(&probing(json!(true)), &pod).ok();
+        assert!(pod.link("net1")["operstate"] == "DOWN");
+        lab.del(&probing(json!(true)), &pod).ok();
+    }
+    let frames = capture.stop();
+    assert!(from_mac(&frames, MAC).is_empty(), "a frame carries the guest's MAC as its source");
+    let discovers: Vec<_> = frames.iter().filter(|frame| frame.get(36..38) == Some(&[0, 67])).collect();
+    assert!(discovers.len() >= 3, "{}", discovers.len());
+    let chaddr = [2, 0, 0, 0, 0, 0x99];
+    for frame in &discovers {
+        assert_eq!(frame[6..12], discovers[0][6..12], "one source for every probe of this bridge");
+        assert_eq!(frame[6] & 3, 2, "locally administered");
+        assert_eq!(frame[70..76], chaddr, "asked for the attachment");
+        assert_eq!(frame[52] & 0x80, 0x80, "broadcast flag");
+        assert_eq!(frame[282 + 2], 1, "DHCPDISCOVER and nothing else");
+    }
+}
+
+#[test]
+fn the_forwarding_table_gets_no_entry_and_the_bridge_keeps_its_mac() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let pod = lab.pod();
+    let mac = lab.port("br0")["address"].clone();
+    let capture = Capture::start(&lab.lan, "lan0");
+    lab.add(&probing(json!(true)), &pod).ok();
+    let frames = capture.stop();
+    let discover = frames.iter().find(|frame| frame.get(36..38) == Some(&[0, 67])).unwrap();
+    let source = discover[6..12].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+    let table = forwarding_table(&lab.node);
+    assert!(!table.contains(MAC) && !table.contains(&source), "{table}");
+    assert_eq!(lab.port("br0")["address"], mac);
+}
+
+#[test]
+fn every_mode_probes_and_add_then_del_leaves_nothing() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    for asked in [
+        probing(json!(true)),
+        probing(json!({"clientMac": "ephemeral"})),
+        conf(json!({"dhcpProbe": true})),
+        conf(json!({"dhcpProbe": {"servers": ["10.77.0.1"], "subnets": ["10.77.0.0/24"]}})),
+        conf(json!({"dhcpProbe": true, "portIsolation": true})),
+    ] {
+        lab.add(&asked, &pod).ok();
+        lab.del(&asked, &pod).ok();
+        wait_until_the_port_is_gone(&lab);
+        before.assert_unchanged("after ADD and DEL");
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_nothing() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    // Nobody answers: the probe lasts until it is killed.
+    let asked = probing(json!({"timeout": "10s"}));
+    let mut reached = 0;
+    for moment in 0..8 {
+        let mut child = lab.call("ADD", &asked, "c1", pod.path(), "net1").start();
+        if moment % 2 == 0 {
+            wait_until("the probe's port appears", || probe_ports(&lab) == 1);
+            reached += 1;
+        } else {
+            // Anywhere before that; a later moment each time.
+            std::thread::sleep(std::time::Duration::from_micros(400 * moment));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lab.del(&asked, &pod).ok();
+        wait_until_the_port_is_gone(&lab);
+        before.assert_unchanged(&format!("killed at moment {moment}"));
+    }
+    assert_eq!(reached, 4);
+}
+
+#[test]
+fn a_server_that_pings_first_is_waited_for() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::with(&lab, &["--dhcp-range=10.77.0.100,10.77.0.200,3600"]);
+    let pod = lab.pod();
+    let started = Instant::now();
+    lab.add(&probing(json!(true)), &pod).ok();
+    println!("measured: ADD with dnsmasq's ping check takes {:?}", started.elapsed());
+}
+
+#[test]
+fn onfailure_warn_attaches_and_logs_the_diagnosis() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let log = lab.files.join("log").to_string_lossy().into_owned();
+    let mut asked = probing(json!({"timeout": "300ms", "onFailure": "warn"}));
+    asked["logFile"] = log.clone().into();
+    lab.add(&asked, &pod).ok();
+    assert!(pod.has("net1"));
+    let logged = std::fs::read_to_string(log).unwrap();
+    assert!(logged.contains("[warning]") && logged.contains("(code 110)"), "{logged}");
+}
+
+#[test]
+fn two_servers_and_missing_routers_are_warnings() {
+    let lab = Lab::new("");
+    let first = Namespace::new("first");
+    lab.node.ip(&format!(
+        "link add up2 type veth peer name lan2 netns {}\nlink set up2 master br0\nlink set up2 up",
+        first.name()
+    ));
+    first.ip("link set lan2 up\naddress add 10.77.0.2/24 dev lan2");
+    let _second = DhcpServer::on(
+        &first,
+        "lan2",
+        &lab.files.join("leases2"),
+        &["--no-ping", "--dhcp-range=10.77.0.50,10.77.0.60,3600", "--dhcp-option=3"],
+    );
+    let _server = DhcpServer::with(&lab, &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.110,3600"]);
+    wait_until("the second uplink forwards", || {
+        lab.port("up2")["linkinfo"]["info_slave_data"]["state"] == "forwarding"
+    });
+    let log = lab.files.join("log").to_string_lossy().into_owned();
+    let mut asked = probing(json!(true));
+    asked["logFile"] = log.clone().into();
+    // The second offer is awaited for milliseconds only: a busy machine may need another try.
+    wait_until("both servers answer in time", || {
+        let pod = lab.pod();
+        lab.add(&asked, &pod).ok();
+        lab.del(&asked, &pod).ok();
+        std::fs::read_to_string(&log).unwrap().contains("2 DHCP servers answer: ")
+    });
+    let logged = std::fs::read_to_string(log).unwrap();
+    assert!(logged.contains("server 10.77.0.2 names no router"), "{logged}");
+}
+
+#[test]
+fn an_answered_probe_costs_an_add_little() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let median = |asked: &Value| {
+        let mut times: Vec<_> = (0..25)
+            .map(|_| {
+                let pod = lab.pod();
+                let started = Instant::now();
+                lab.add(asked, &pod).ok();
+                let elapsed = started.elapsed();
+                lab.del(asked, &pod).ok();
+                elapsed
+            })
+            .collect();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (without, with) = (median(&vm_conf(json!({}))), median(&probing(json!(true))));
+    println!("measured: ADD in VM mode {without:?}, with an answered probe {with:?} (medians of 25)");
+}
