@@ -1,8 +1,10 @@
 //! The exchange over a real packet socket, against real servers and a faulty one, each in a namespace of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
+
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,10 +16,10 @@ use bridge_dhcp::dhcp::exchange::{Exchange, Identity, Timing};
 use bridge_dhcp::dhcp::reply::Malformed;
 use bridge_dhcp::dhcp::socket::{FRAME_MAX, PacketSocket};
 use bridge_dhcp::request::mac::MacAddress;
-use dhcproto::v4::{Decodable, DhcpOption, DhcpOptions, Encodable, Message, MessageType, Opcode};
+use dhcproto::v4::{Decodable, DhcpOption, Message, MessageType};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
-use socket2::{Domain, Socket, Type};
+use support::faulty::{answer, server_socket};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
@@ -153,20 +155,10 @@ fn udhcpd_offers_and_leases_nothing() {
     assert_eq!(std::fs::read_to_string(leases).unwrap(), "");
 }
 
-/// A server's socket on `lan0`.
-fn server_socket() -> UdpSocket {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-    socket.bind_device(Some(b"lan0")).unwrap();
-    socket.set_broadcast(true).unwrap();
-    socket.bind(&SocketAddr::from(([0, 0, 0, 0], 67)).into()).unwrap();
-    let socket = UdpSocket::from(socket);
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    socket
-}
-
 /// Answers the first question with these payloads, made from it.
 fn faulty_server(answers: impl Fn(&Message) -> Vec<Vec<u8>> + Send + 'static) -> JoinHandle<()> {
-    let socket = server_socket();
+    let socket = server_socket("lan0");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 1500];
         let length = socket.recv(&mut buffer).unwrap();
@@ -175,17 +167,6 @@ fn faulty_server(answers: impl Fn(&Message) -> Vec<Vec<u8>> + Send + 'static) ->
             socket.send_to(&answer, "255.255.255.255:68").unwrap();
         }
     })
-}
-
-fn answer(question: &Message, kind: MessageType, change: impl FnOnce(&mut Message)) -> Vec<u8> {
-    let mut message = question.clone();
-    message
-        .set_opcode(Opcode::BootReply)
-        .set_yiaddr(Ipv4Addr::new(10, 77, 0, 50))
-        .set_opts(DhcpOptions::default());
-    message.opts_mut().insert(DhcpOption::MessageType(kind));
-    change(&mut message);
-    message.to_vec().unwrap()
 }
 
 #[test]
@@ -223,7 +204,7 @@ fn all_offers_in_hand_count_without_grace() {
     let none = Ipv4Addr::UNSPECIFIED;
     let question = Message::new_with_id(exchange.xid(), none, none, none, none, &identity().chaddr.octets());
     let (asking, watching) = (lab.socket("client0"), lab.socket("client0"));
-    let server = server_socket();
+    let server = server_socket("lan0");
     lab.runtime.block_on(async {
         let (asking, watching) = (asking.into_async().unwrap(), watching.into_async().unwrap());
         for last in [1, 2] {

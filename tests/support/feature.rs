@@ -14,6 +14,8 @@ pub enum Feature {
     Dummy,
     /// CONFIG_NF_TABLES_INET with NAT.
     Nat,
+    /// CONFIG_BRIDGE_NETFILTER.
+    BridgeNetfilter,
 }
 
 static KNOWN: Mutex<Vec<(Feature, bool)>> = Mutex::new(Vec::new());
@@ -25,14 +27,16 @@ pub fn present(feature: Feature) -> bool {
         return *answer;
     }
     let namespace = Namespace::new("feature");
-    let (program, arguments, line): (_, &[&str], _) = match feature {
-        Feature::VlanFiltering => ("ip", &["-batch", "-"], "link add b0 type bridge vlan_filtering 1"),
-        Feature::Dummy => ("ip", &["-batch", "-"], "link add d0 type dummy"),
+    let makes = |program, arguments: &[&str], line| namespace.pipe(program, arguments, line).status.success();
+    let answer = match feature {
+        Feature::VlanFiltering => makes("ip", &["-batch", "-"], "link add b0 type bridge vlan_filtering 1"),
+        Feature::Dummy => makes("ip", &["-batch", "-"], "link add d0 type dummy"),
         Feature::Nat => {
-            ("nft", &["-f", "-"], "table inet t {\nchain c {\ntype nat hook postrouting priority 100;\n}\n}")
+            let table = "table inet t {\nchain c {\ntype nat hook postrouting priority 100;\n}\n}";
+            makes("nft", &["-f", "-"], table)
         }
+        Feature::BridgeNetfilter => std::path::Path::new("/proc/sys/net/bridge").exists(),
     };
-    let answer = namespace.pipe(program, arguments, line).status.success();
     known.push((feature, answer));
     answer
 }

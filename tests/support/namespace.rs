@@ -178,6 +178,8 @@ fn strip_passing(value: &mut Value) {
         Value::Object(object) => {
             object.retain(|key, _| {
                 !key.ends_with("_timer") && !key.starts_with("tso_max") && key != "operstate"
+                    // STP's own: while the tree changes, addresses age quickly.
+                    && !key.starts_with("topology_change") && key != "ageing_time"
             });
             object.values_mut().for_each(strip_passing);
         }
