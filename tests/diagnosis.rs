@@ -191,7 +191,7 @@ fn forward_drop(lab: &Lab) -> Guards {
 fn bridge_rule(lab: &Lab) -> Guards {
     nft(
         &lab.node,
-        "table bridge guard { chain forward { type filter hook forward priority 0; ether type ip udp dport 67 drop\n}\n}",
+        "table bridge guard { chain forward { type filter hook forward priority -200; ether type ip udp dport 67 drop\n}\n}",
     );
     dnsmasq(lab, "")
 }
