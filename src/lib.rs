@@ -11,10 +11,12 @@
 //! - [`probe`]: asks for an offer where an attachment would, and names the cause when none comes.
 //! - [`run`]: executes steps on a kernel and undoes them in reverse when one fails.
 //! - [`cni`]: the protocol around them: one request in, one document out.
+//! - [`cli`]: the same by hand: what a person or a DaemonSet asks of the node.
 //! - [`report`]: results per CNI version, and every error with its code.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod cli;
 pub mod cni;
 pub mod dhcp;
 pub mod ipam;

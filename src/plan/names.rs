@@ -118,7 +118,8 @@ impl Label {
         bounded(network.as_str())
     }
 
-    fn container_field(container: &ContainerId) -> String {
+    /// How a container id stands in an alias.
+    pub fn container_field(container: &ContainerId) -> String {
         bounded(container.as_str())
     }
 

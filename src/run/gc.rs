@@ -10,14 +10,81 @@ use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::kernel::lock::Lock;
 use crate::kernel::nft;
+use crate::plan::facts::Link;
 use crate::plan::names::{Label, host_interface};
 use crate::plan::step::Undo;
 use crate::report::log::{Level, Log};
 use crate::report::{Code, Error};
 use crate::request::Gc;
+use crate::request::environment::Attachment;
+use crate::request::name::{ContainerId, NetworkName};
 
 /// Longest that the IPAM plugin may need for its own collection.
 const IPAM_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who may keep what is on the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Valid {
+    interfaces: BTreeSet<(String, String)>,
+    containers: BTreeSet<String>,
+}
+
+impl Valid {
+    /// One interface of a container stays.
+    pub fn insert(&mut self, attachment: &Attachment) {
+        self.interfaces.insert(Label::key(attachment));
+    }
+
+    /// Every interface of a container stays.
+    pub fn insert_container(&mut self, container: &ContainerId) {
+        self.containers.insert(Label::container_field(container));
+    }
+
+    /// Whether nobody may keep anything.
+    pub fn is_empty(&self) -> bool {
+        self.interfaces.is_empty() && self.containers.is_empty()
+    }
+
+    fn covers(&self, label: &Label) -> bool {
+        self.containers.contains(&label.container)
+            || self.interfaces.contains(&(label.container.clone(), label.ifname.clone()))
+    }
+}
+
+impl<'a> FromIterator<&'a Attachment> for Valid {
+    fn from_iter<I: IntoIterator<Item = &'a Attachment>>(attachments: I) -> Self {
+        attachments.into_iter().fold(Self::default(), |mut valid, attachment| {
+            valid.insert(attachment);
+            valid
+        })
+    }
+}
+
+/// Of the attachments on the node, those of the network (of all networks where it is `None`) that nobody may keep.
+pub fn stale(
+    labelled: Vec<(Link, Label)>,
+    network: Option<&NetworkName>,
+    valid: &Valid,
+) -> Vec<(Link, Label)> {
+    let network = network.map(Label::network_field);
+    let concerned = |label: &Label| network.as_ref().is_none_or(|network| *network == label.network);
+    labelled.into_iter().filter(|(_, label)| concerned(label) && !valid.covers(label)).collect()
+}
+
+/// Removes a stale attachment; `false` where an ADD for it is still running: such a one is younger than the list of
+/// valid ones.
+///
+/// # Errors
+/// Code 125.
+pub async fn collect(kernel: &mut Linux, link: &Link, label: &Label) -> Result<bool, Error> {
+    let attachment = label.attachment();
+    let lock = attachment.as_ref().map(|attachment| Lock::try_acquire(&attachment_lock(attachment)));
+    if matches!(lock, Some(Ok(None))) {
+        return Ok(false);
+    }
+    let host = attachment.as_ref().map_or_else(|| link.name.clone(), host_interface);
+    remove(kernel, &host).await.map(|_| true)
+}
 
 /// Collects; goes on where one cannot be removed.
 ///
@@ -25,22 +92,15 @@ const IPAM_PATIENCE: Duration = Duration::from_secs(30);
 /// Code 125 with everything that remains; 124 where the node's links cannot be read.
 pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error> {
     let mut kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
-    let network = Label::network_field(&request.network);
-    let valid: BTreeSet<_> = request.valid.iter().map(Label::key).collect();
     let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
+    let valid = request.valid.iter().collect();
     let mut remains = Vec::new();
-    for (link, label) in labelled {
-        if label.network != network || valid.contains(&(label.container.clone(), label.ifname.clone())) {
-            continue;
-        }
-        // An ADD that is still running holds the lock: its attachment is younger than the list of valid ones.
-        let lock = label.attachment().map(|attachment| Lock::try_acquire(&attachment_lock(&attachment)));
-        if matches!(lock, Some(Ok(None))) {
-            continue;
-        }
-        let host = label.attachment().map_or(link.name.clone(), |attachment| host_interface(&attachment));
-        match remove(&mut kernel, &host).await {
-            Ok(_) => log.write(Level::Info, format_args!("collected {} of {}", link.name, label.owner())),
+    for (link, label) in stale(labelled, Some(&request.network), &valid) {
+        match collect(&mut kernel, &link, &label).await {
+            Ok(true) => {
+                log.write(Level::Info, format_args!("collected {} of {}", link.name, label.owner()));
+            }
+            Ok(false) => {}
             Err(error) => remains.push(error.msg().to_string()),
         }
     }
@@ -63,27 +123,47 @@ pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error>
     }
 }
 
-/// Removes rules whose port has vanished with its container: no DEL will name it, and another might get its name.
 async fn collect_orphaned_rules(kernel: &mut Linux, log: &Log) -> Vec<String> {
-    let ports = match nft::attachments() {
+    let ports = match orphaned_rules(kernel).await {
         Ok(ports) => ports,
-        Err(refusal) => return vec![format!("cannot read the nftables rules: {refusal}")],
+        Err(error) => return vec![error.msg().to_string()],
     };
     let mut remains = Vec::new();
     for port in ports {
-        match kernel.link(&port).await {
-            Ok(None) => {}
-            Ok(Some(_)) => continue,
-            Err(refusal) => {
-                remains.push(format!("cannot read {port}: {refusal}"));
-                continue;
-            }
+        match remove_rules(kernel, &port).await {
+            Ok(()) => log.write(Level::Info, format_args!("collected the rules of {port}, which is gone")),
+            Err(error) => remains.push(error.msg().to_string()),
         }
-        for undo in [Undo::Unprotect(port.clone()), Undo::RemoveMasquerade(port.clone())] {
-            remains
-                .extend(kernel.revert(&undo).await.err().map(|refusal| format!("cannot {undo}: {refusal}")));
-        }
-        log.write(Level::Info, format_args!("collected the rules of {port}, which is gone"));
     }
     remains
+}
+
+/// Ports that have vanished with their containers, but whose nftables rules are there: no DEL will name them, and
+/// another port might get such a name.
+///
+/// # Errors
+/// Code 124.
+pub async fn orphaned_rules(kernel: &Linux) -> Result<Vec<String>, Error> {
+    let ports = nft::attachments().map_err(|refusal| unseen("the nftables rules", &refusal))?;
+    let mut orphaned = Vec::new();
+    for port in ports {
+        if kernel.link(&port).await.map_err(|refusal| unseen(&port, &refusal))?.is_none() {
+            orphaned.push(port);
+        }
+    }
+    Ok(orphaned)
+}
+
+/// Removes the nftables rules of a port.
+///
+/// # Errors
+/// Code 125.
+pub async fn remove_rules(kernel: &mut Linux, port: &str) -> Result<(), Error> {
+    for undo in [Undo::Unprotect(port.to_string()), Undo::RemoveMasquerade(port.to_string())] {
+        kernel
+            .revert(&undo)
+            .await
+            .map_err(|refusal| Error::new(Code::CleanupFailed, format!("cannot {undo}: {refusal}")))?;
+    }
+    Ok(())
 }

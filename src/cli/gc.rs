@@ -1,0 +1,277 @@
+//! `gc`: removes attachments that nobody owns, by a list of those that somebody does.
+
+use std::io::Read;
+
+use serde_json::{Map, Value, json};
+
+use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
+use super::{Verdict, block_on};
+use crate::kernel::linux::Linux;
+use crate::plan::facts::Link;
+use crate::plan::names::Label;
+use crate::report::Error;
+use crate::request::environment::{Attachment, Command, Variables};
+use crate::request::name::{ContainerId, InterfaceName, NetworkName};
+use crate::request::{Request, read};
+use crate::run::gc::{Valid, collect, stale};
+use crate::run::unseen;
+
+const LONG: &str = "\
+Remove attachments that no container owns any more
+
+Multus forwards GC to the cluster network only, never to NetworkAttachmentDefinitions. The kernel removes an attachment
+together with its container's network namespace; what can remain is one whose namespace outlived its pod (a DEL that was
+never sent, a namespace that something keeps open), one of an ADD that was killed, and one chained to another plugin's
+interface. From the kernel alone these look like live ones, so the containers that live must be named:
+
+  crictl pods -q --state ready | bridge-dhcp gc --valid - --dry-run";
+
+const HELP: &str = "\
+FILE of --valid is either JSON, a list of {\"containerID\": ..., \"ifname\": ...} as in cni.dev/valid-attachments, or text with
+one CONTAINERID or CONTAINERID/IFNAME in each line.
+
+--json prints {\"dryRun\": bool, \"stale\": [...]}, each with hostInterface, network, container, interface, pod (null where
+unknown), and outcome: \"would remove\", \"removed\", \"in use\" (an ADD is running) or \"failed\", then with error.
+
+Exit status: 0 nothing is left to remove, or --dry-run found nothing; 1 something could not be removed, or --dry-run found
+something; 2 the command line is wrong.";
+
+/// Remove attachments that no container owns any more
+#[derive(Debug, clap::Args)]
+#[command(long_about = LONG, after_long_help = HELP)]
+pub struct Gc {
+    /// File that lists the valid attachments; - is standard input
+    #[arg(long, value_name = "FILE")]
+    valid: Option<String>,
+    /// Keep this container's attachments, or one of them; may be repeated
+    #[arg(long, value_name = "CONTAINERID[/IFNAME]")]
+    keep: Vec<String>,
+    /// Only attachments of this CNI network
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// Show what would be removed, remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of a stale attachment.
+enum Fate {
+    WouldRemove,
+    Removed,
+    InUse,
+    Failed(Error),
+}
+
+impl Gc {
+    /// Collects, or shows what it would collect.
+    ///
+    /// # Errors
+    /// No list of valid attachments, or a malformed one; the kernel's refusal.
+    pub fn run(self) -> Result<Verdict, Failure> {
+        let valid = self.valid()?;
+        let network = self.network.as_deref().map(|name| {
+            NetworkName::parse(name)
+                .ok_or_else(|| Failure::Usage(format!("--network {name:?} is not the name of a CNI network")))
+        });
+        let network = network.transpose()?;
+        let fates = block_on(sweep(network.as_ref(), &valid, self.dry_run))?;
+        let open = |(_, _, fate): &(Link, Label, Fate)| matches!(fate, Fate::WouldRemove | Fate::Failed(_));
+        let verdict = if fates.iter().any(open) { Verdict::Findings } else { Verdict::Well };
+        if self.json {
+            let shown: Vec<Value> = fates.iter().map(to_json).collect();
+            print_json(&json!({"dryRun": self.dry_run, "stale": shown}))?;
+        } else {
+            print(to_text(&fates, Palette::stdout()))?;
+        }
+        Ok(verdict)
+    }
+
+    fn valid(&self) -> Result<Valid, Failure> {
+        if self.valid.is_none() && self.keep.is_empty() {
+            return Err(Failure::Usage(
+                "gc needs to know which containers live: --valid FILE or --keep CONTAINERID (see --help); \
+                 without them every attachment would be removed"
+                    .into(),
+            ));
+        }
+        let mut valid = match self.valid.as_deref() {
+            None => Valid::default(),
+            Some(path) => parse(path, &contents(path)?)?,
+        };
+        for text in &self.keep {
+            keep(&mut valid, text).map_err(|why| Failure::Usage(format!("--keep {text:?} {why}")))?;
+        }
+        Ok(valid)
+    }
+}
+
+fn contents(path: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let outcome = match path {
+        "-" => std::io::stdin().lock().read_to_string(&mut text).map(drop),
+        _ => std::fs::read_to_string(path).map(|read| text = read),
+    };
+    outcome.map(|()| text).map_err(|error| Failure::Usage(format!("--valid {path}: cannot be read: {error}")))
+}
+
+/// Reads a list of valid attachments. An empty text is an error rather than an empty list: it is what a failed command
+/// leaves in a pipe, and everything would be removed.
+fn parse(path: &str, text: &str) -> Result<Valid, Failure> {
+    let wrong = |why: String| Failure::Usage(format!("--valid {path}: {why}"));
+    if text.trim_start().starts_with(['[', '{']) {
+        let value = serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
+        return from_json(value).map_err(|error| wrong(error.msg().to_string()));
+    }
+    let mut valid = Valid::default();
+    for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
+        keep(&mut valid, line).map_err(|why| wrong(format!("line {} {why}", number + 1)))?;
+    }
+    if valid.is_empty() {
+        return Err(wrong("is empty; to say that no container lives, give the JSON list []".into()));
+    }
+    Ok(valid)
+}
+
+/// Reads the list as GC does, out of a config with the keys that GC needs.
+fn from_json(value: Value) -> Result<Valid, Error> {
+    let mut object = match value {
+        Value::Object(object) => object,
+        list => Map::from_iter([("cni.dev/valid-attachments".to_string(), list)]),
+    };
+    object.insert("name".into(), "by-hand".into());
+    object.insert("cniVersion".into(), "1.1.0".into());
+    let (_, object) = read(Value::Object(object).to_string().as_bytes())?;
+    match Request::parse(Command::Gc, &Variables::new(std::iter::empty()), &object)? {
+        Some(Request::Gc(gc)) => Ok(gc.valid.iter().collect()),
+        _ => Ok(Valid::default()),
+    }
+}
+
+fn keep(valid: &mut Valid, text: &str) -> Result<(), &'static str> {
+    const WRONG: &str = "is not CONTAINERID or CONTAINERID/IFNAME";
+    match text.split_once('/') {
+        None => valid.insert_container(&ContainerId::parse(text).ok_or(WRONG)?),
+        Some((container, ifname)) => valid.insert(&Attachment {
+            container: ContainerId::parse(container).ok_or(WRONG)?,
+            ifname: InterfaceName::parse(ifname).ok_or(WRONG)?,
+        }),
+    }
+    Ok(())
+}
+
+async fn sweep(
+    network: Option<&NetworkName>,
+    valid: &Valid,
+    dry_run: bool,
+) -> Result<Vec<(Link, Label, Fate)>, Failure> {
+    let mut kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
+    let mut fates = Vec::new();
+    for (link, label) in stale(labelled, network, valid) {
+        let fate = if dry_run {
+            Fate::WouldRemove
+        } else {
+            match collect(&mut kernel, &link, &label).await {
+                Ok(true) => Fate::Removed,
+                Ok(false) => Fate::InUse,
+                Err(error) => Fate::Failed(error),
+            }
+        };
+        fates.push((link, label, fate));
+    }
+    fates.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
+    Ok(fates)
+}
+
+fn outcome(fate: &Fate) -> (&'static str, Tone) {
+    match fate {
+        Fate::WouldRemove => ("would remove", Tone::Doubtful),
+        Fate::Removed => ("removed", Tone::Good),
+        Fate::InUse => ("in use", Tone::Doubtful),
+        Fate::Failed(_) => ("failed", Tone::Bad),
+    }
+}
+
+fn to_json((link, label, fate): &(Link, Label, Fate)) -> Value {
+    let mut shown = json!({
+        "hostInterface": link.name, "network": label.network, "container": label.container,
+        "interface": label.ifname, "pod": label.pod, "outcome": outcome(fate).0,
+    });
+    if let Fate::Failed(error) = fate {
+        shown["error"] = error.msg().into();
+    }
+    shown
+}
+
+fn to_text(fates: &[(Link, Label, Fate)], palette: Palette) -> String {
+    if fates.is_empty() {
+        return "no stale attachments\n".to_string();
+    }
+    let rows: Vec<Vec<String>> = fates
+        .iter()
+        .map(|(link, label, fate)| {
+            let who = format!("of {} in network {}", label.owner(), label.network);
+            let error = if let Fate::Failed(error) = fate { error.msg() } else { "" };
+            vec![outcome(fate).0.to_string(), link.name.clone(), harmless(&who), error.to_string()]
+        })
+        .collect();
+    // Coloured after the columns are aligned: escape sequences have no width.
+    let text = table(&rows);
+    let lines = text.lines().zip(fates).map(|(line, (_, _, fate))| {
+        let (word, tone) = outcome(fate);
+        format!("{}{}\n", palette.paint(tone, word), line.strip_prefix(word).unwrap_or(line))
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covered(text: &str, container: &str, ifname: &str) -> bool {
+        let attachment = Attachment {
+            container: ContainerId::parse(container).unwrap(),
+            ifname: InterfaceName::parse(ifname).unwrap(),
+        };
+        let network = NetworkName::parse("lan").unwrap();
+        let label = Label::new(&network, &attachment, None, false, None);
+        let link = crate::plan::facts::Link {
+            index: 1,
+            name: "veth0".into(),
+            kind: None,
+            mac: None,
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            promiscuous: false,
+            master: None,
+            alias: None,
+            peer: None,
+            bridge: None,
+            port: None,
+        };
+        stale(vec![(link, label)], None, &parse("f", text).unwrap()).is_empty()
+    }
+
+    #[test]
+    fn lines_and_json_name_containers_and_interfaces() {
+        assert!(covered("c1\nc2/net1\n\n", "c1", "net9") && covered("c1\nc2/net1\n", "c2", "net1"));
+        assert!(!covered("c2/net1", "c2", "net2") && !covered("[]", "c1", "net1"));
+        assert!(covered(r#"[{"containerID": "c1", "ifname": "net1"}]"#, "c1", "net1"));
+        assert!(covered(
+            r#"{"cni.dev/attachments": [{"containerID": "c1", "ifname": "net1"}]}"#,
+            "c1",
+            "net1"
+        ));
+    }
+
+    #[test]
+    fn what_a_failed_command_leaves_in_a_pipe_is_not_an_empty_list() {
+        for text in ["", "\n \n", "{}", "[{}]", "{", "a b", "time=\"x\" level=fatal"] {
+            assert!(matches!(parse("f", text), Err(Failure::Usage(_))), "{text:?}");
+        }
+    }
+}

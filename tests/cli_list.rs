@@ -1,0 +1,178 @@
+//! `list` and `gc` by hand, on a node with attachments: what they show, what they remove, how they end.
+
+mod support;
+
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use support::feature::{Feature, needs};
+use support::namespace::{Namespace, text};
+use support::plugin::executable;
+use support::{Lab, conf, host_side, vm_conf};
+
+/// Calls the program by hand on the node.
+fn by_hand(lab: &Lab, words: &[&str], input: &str) -> Output {
+    lab.node.pipe(&executable(), words, input)
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+}
+
+/// Two attachments of network `lan` and one of `other`.
+fn attach_three(lab: &Lab) -> Namespace {
+    let pod = lab.pod();
+    for (network, container, ifname) in
+        [("lan", "c1", "net1"), ("lan", "c1", "net2"), ("other", "c2", "net3")]
+    {
+        let asked = vm_conf(json!({"name": network}));
+        let call = lab.call("ADD", &asked, container, pod.path(), ifname);
+        call.set("CNI_ARGS", "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=vm-1;MAC=02:00:00:00:00:01").run().ok();
+        lab.node.ip(&format!("link set {} down", host_side(container, ifname)));
+    }
+    pod
+}
+
+#[test]
+fn list_shows_what_the_kernel_knows() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let before = by_hand(&lab, &["list"], "");
+    assert_eq!(text(&before.stdout), "no attachments of bridge-dhcp on this node\n");
+    assert_eq!(json_of(&by_hand(&lab, &["list", "--json"], "")), json!({"attachments": []}));
+
+    let call = lab.call("ADD", &vm_conf(json!({"portIsolation": true})), "c1", pod.path(), "net1");
+    call.set("CNI_ARGS", "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=vm-1;MAC=02:00:00:00:00:01").run().ok();
+    lab.call("ADD", &conf(json!({"name": "pods"})), "c2", pod.path(), "net2").run().ok();
+    lab.node.ip("link add veth01234567 type veth peer name foreign\nlink set veth01234567 master br0");
+
+    let shown = json_of(&by_hand(&lab, &["list", "--json"], ""));
+    let mut shown = shown["attachments"].as_array().unwrap().clone();
+    shown.sort_by_key(|attachment| attachment["container"].to_string());
+    assert_eq!(shown.len(), 2);
+    assert_eq!(
+        shown[0],
+        json!({
+            "hostInterface": host_side("c1", "net1"), "bridge": "br0", "network": "lan", "container": "c1",
+            "interface": "net1", "pod": "ns/vm-1", "mac": "02:00:00:00:00:01", "mode": "vm", "chained": false,
+            "mtu": 1500, "up": true, "carrier": false, "state": "disabled", "isolated": true, "hairpin": false,
+            "vlans": null,
+        })
+    );
+    assert_eq!(shown[1]["mode"], "container");
+    assert_eq!(shown[1]["state"], "forwarding");
+    assert_eq!(shown[1]["pod"], Value::Null);
+
+    let table = text(&by_hand(&lab, &["list"], "").stdout);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    let column = |line: &str, word: &str| line.find(word).unwrap_or_else(|| panic!("{word} in {table}"));
+    let vm = lines.iter().find(|line| line.contains("ns/vm-1")).unwrap();
+    assert_eq!(column(lines[0], "POD"), column(vm, "ns/vm-1"));
+    assert!(vm.contains("no carrier") && !table.contains('\x1b'), "{table}");
+}
+
+#[test]
+fn list_shows_vlans() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    let trunk = json!({"vlan": 100, "vlanTrunk": [{"minID": 200, "maxID": 210}]});
+    lab.add(&vm_conf(trunk), &pod).ok();
+    let shown = json_of(&by_hand(&lab, &["list", "--json"], ""));
+    let vlans = json!({"pvid": 100, "untagged": ["100"], "tagged": ["200-210"]});
+    assert_eq!(shown["attachments"][0]["vlans"], vlans);
+    assert!(text(&by_hand(&lab, &["list"], "").stdout).contains("100+200-210"));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let lab = Lab::new("");
+    let _pod = attach_three(&lab);
+    for words in [&["list"][..], &["list", "--json"], &["--help"], &["completions", "bash"]] {
+        let mut command = Command::new(executable());
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = lab.node.enter(|| command.spawn()).unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let status = child.wait().unwrap();
+        assert!(said.is_empty() && status.code() == Some(0), "{words:?}: {status} {said}");
+    }
+}
+
+#[test]
+fn gc_by_hand_removes_what_no_named_container_owns() {
+    let lab = Lab::new("");
+    let _pod = attach_three(&lab);
+    let there = |container, ifname| lab.node.has(&host_side(container, ifname));
+    let before = lab.snapshot();
+    let dry = by_hand(&lab, &["gc", "--keep", "c1/net1", "--dry-run", "--json"], "");
+    assert_eq!(dry.status.code(), Some(1), "something was found");
+    let shown = json_of(&dry);
+    assert_eq!(shown["dryRun"], true);
+    let mut stale: Vec<_> =
+        shown["stale"].as_array().unwrap().iter().map(|s| s["interface"].clone()).collect();
+    stale.sort_by_key(Value::to_string);
+    assert_eq!(stale, ["net2", "net3"]);
+    assert_eq!(shown["stale"][0]["outcome"], "would remove");
+    lab.snapshot().assert_same(&before, "after --dry-run");
+
+    let one = by_hand(&lab, &["gc", "--keep", "c1/net1", "--network", "other"], "");
+    assert!(one.status.success() && text(&one.stdout).contains("removed"), "{}", text(&one.stdout));
+    assert!(there("c1", "net1") && there("c1", "net2") && !there("c2", "net3"));
+
+    let kept = by_hand(&lab, &["gc", "--valid", "-"], "c1\n");
+    assert_eq!(text(&kept.stdout), "no stale attachments\n");
+    assert!(there("c1", "net1") && there("c1", "net2"));
+    let list = json!([{"containerID": "c1", "ifname": "net2"}]).to_string();
+    assert!(by_hand(&lab, &["gc", "--valid", "-"], &list).status.success());
+    assert!(!there("c1", "net1") && there("c1", "net2"));
+    assert!(by_hand(&lab, &["gc", "--valid", "-"], "[]").status.success());
+    assert!(!there("c1", "net2") && lab.node.has("ens192"));
+}
+
+#[test]
+fn gc_without_a_list_removes_nothing() {
+    let lab = Lab::new("");
+    let _pod = attach_three(&lab);
+    let before = lab.snapshot();
+    for (words, input) in [
+        (&["gc"][..], ""),
+        (&["gc", "--network", "lan"], ""),
+        (&["gc", "--valid", "-"], ""),
+        (&["gc", "--valid", "-"], "not a container id"),
+        (&["gc", "--valid", "/nowhere"], ""),
+        (&["gc", "--keep", "a b"], ""),
+        (&["gc", "--keep", "c1", "--network", "a b"], ""),
+    ] {
+        let output = by_hand(&lab, words, input);
+        assert_eq!(output.status.code(), Some(2), "{words:?} {}", text(&output.stderr));
+        assert!(output.stdout.is_empty() && text(&output.stderr).starts_with("error: "), "{words:?}");
+    }
+    lab.snapshot().assert_same(&before, "afterwards");
+}
+
+#[test]
+fn an_attachment_whose_add_is_running_is_not_collected() {
+    let lab = Lab::new("");
+    let _pod = attach_three(&lab);
+    let name = format!("bridge-dhcp/attachment/{}", host_side("c1", "net1"));
+    let held = lab.node.enter(|| {
+        use std::os::linux::net::SocketAddrExt;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+        std::os::unix::net::UnixListener::bind_addr(&address).unwrap()
+    });
+    let output = by_hand(&lab, &["gc", "--keep", "c2", "--json"], "");
+    let shown = json_of(&output);
+    let outcome = |ifname| {
+        let found = shown["stale"].as_array().unwrap().iter().find(|s| s["interface"] == ifname).unwrap();
+        found["outcome"].clone()
+    };
+    assert_eq!((outcome("net1"), outcome("net2")), ("in use".into(), "removed".into()));
+    assert!(lab.node.has(&host_side("c1", "net1")) && output.status.success());
+    drop(held);
+}
