@@ -5,6 +5,7 @@ mod gc;
 mod install;
 mod list;
 mod output;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Validate(validate::Validate),
     List(list::List),
     Gc(gc::Gc),
     Install(install::Install),
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.command {
+        Command::Validate(validate) => validate.run(),
         Command::List(list) => list.run(),
         Command::Gc(gc) => gc.run(),
         Command::Install(install) => install.run(),

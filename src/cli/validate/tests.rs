@@ -1,0 +1,152 @@
+//! Each rule fires on the one change that it is about, and on nothing else.
+
+use super::*;
+
+const GOOD: &str = include_str!("../../../tests/cli_validate/good.yaml");
+
+fn rules(files: &[&str]) -> Vec<(Severity, &'static str)> {
+    let mut inventory = Inventory::default();
+    for (number, text) in files.iter().enumerate() {
+        inventory.read(&format!("file{number}"), text);
+    }
+    judge(inventory).iter().map(|finding| (finding.severity, finding.rule)).collect()
+}
+
+/// What the good file says after one change to it.
+#[track_caller]
+fn after(from: &str, to: &str) -> Vec<(Severity, &'static str)> {
+    assert!(GOOD.contains(from), "{from}");
+    rules(&[&GOOD.replacen(from, to, 1)])
+}
+
+#[test]
+fn the_good_files_are_good() {
+    assert_eq!(rules(&[GOOD]), []);
+    assert_eq!(rules(&[include_str!("../../../tests/cli_validate/good.conflist")]), []);
+    assert_eq!(rules(&[r#"{"cniVersion": "1.1.0", "name": "n", "type": "bridge-dhcp", "bridge": "b"}"#]), []);
+}
+
+#[test]
+fn every_rule_fires_on_the_change_that_it_is_about() {
+    use Severity::{Error, Hint, Warning};
+    let cases = [
+        // The NetworkAttachmentDefinition.
+        ("\"type\": \"bridge-dhcp\",", "\"type\": \"bridge-dhcp\"", Error, "syntax"),
+        ("\"bridge\": \"br-external\",", "\"master\": \"br-external\",", Error, "config"),
+        (
+            "\"disableContainerInterface\": true,",
+            "\"disableContainerInterface\": true, \"ipam\": {\"type\": \"dhcp\"},",
+            Error,
+            "config",
+        ),
+        ("\"cniVersion\": \"0.3.1\",", "", Error, "version"),
+        ("\"cniVersion\": \"0.3.1\",", "\"cniVersion\": \"9.9.9\",", Error, "version"),
+        ("\"name\": \"lan\",", "\"name\": \"other\",", Hint, "name-differs"),
+        ("\"name\": \"lan\",", "\"name\": \"a b\",", Error, "name"),
+        ("k8s.v1.cni.cncf.io/resourceName: bridge.", "other: bridge.", Hint, "resource-missing"),
+        ("kubevirt.io/br-external", "kubevirt.io/br-other", Warning, "resource-differs"),
+        // Between it and the policy.
+        ("- name: br-external\n", "- name: br-other\n", Warning, "bridge-without-policy"),
+        ("- id: 100\n", "- id: 101\n", Error, "vlan-not-in-trunk"),
+        ("mode: trunk\n", "mode: trunk\n            tag: 7\n            enable-native: true\n", Error, ""),
+        ("mtu: 9000", "mtu: 1400", Error, "mtu-larger-than-bridge"),
+        ("enabled: false", "enabled: true", Hint, "stp"),
+        // The VM.
+        (
+            "          - name: lan\n            bridge",
+            "          - name: lan0\n            bridge",
+            Error,
+            "interface-without-network",
+        ),
+        ("            bridge: {}\n", "            masquerade: {}\n", Error, "masquerade-on-multus"),
+        ("networkName: lan\n", "networkName: other/lan\n", Hint, "definition-missing"),
+        ("\"disableContainerInterface\": true,\n", "", Warning, "container-mode-for-vm"),
+        ("\"disableContainerInterface\": true,\n", "\"ipam\": {\"type\": \"dhcp\"},\n", Error, "ipam-for-vm"),
+        ("macAddress: 02:00:00:00:00:01", "macAddress: 03:00:00:00:00:01", Error, "mac-invalid"),
+        ("macAddress: 02:00:00:00:00:01", "macAddress: 02:00:00:00:00:02", Error, "mac-duplicate"),
+        // cloud-init.
+        ("macaddress: \"02:00:00:00:00:01\"", "macaddress: \"02:00:00:00:00:09\"", Error, "network-data-mac"),
+        ("macAddress: 02:00:00:00:00:01", "model: virtio", Error, "network-data-mac"),
+        ("[10.77.0.10/24]", "[10.77.0.10]", Error, "network-data-address"),
+        ("[10.77.0.10/24]", "[10.77.0.2/24]", Error, "network-data-address"),
+        ("[10.100.3.4/16]", "[10.101.3.4/16]", Error, "network-data-address"),
+        ("via: 10.77.0.1\n", "via: 10.78.0.1\n", Error, "network-data-gateway"),
+        ("version: 2", "version: 3", Error, "network-data"),
+        ("networkData: |", "networkDataBase64: |", Hint, "network-data-unread"),
+    ];
+    for (from, to, severity, rule) in cases {
+        let found = after(from, to);
+        match rule {
+            "" => assert_eq!(found, [], "{from} -> {to}"),
+            _ => assert!(found.contains(&(severity, rule)), "{from} -> {to}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn bridges_of_policies_need_ports_and_filtering_for_vlans() {
+    let port =
+        &GOOD[GOOD.find("        - name: ens192").unwrap()..GOOD.find("---\napiVersion: k8s").unwrap()];
+    let with = |port_now: &str| rules(&[&GOOD.replacen(port, port_now, 1)]);
+    let named =
+        |found: Vec<(Severity, &'static str)>| found.into_iter().map(|(_, rule)| rule).collect::<Vec<_>>();
+    assert_eq!(named(with("")), ["bridge-without-uplink"]);
+    // kubernetes-nmstate makes a port without a VLAN key a trunk for all; an empty key turns filtering off.
+    assert_eq!(named(with("        - name: ens192\n")), [""; 0]);
+    assert_eq!(named(with("        - name: ens192\n          vlan: {}\n")), ["vlan-filtering-off"]);
+    let access = "        - name: ens192\n          vlan: {mode: access, tag: 100}\n";
+    assert_eq!(named(with(access)), [""; 0]);
+}
+
+#[test]
+fn macvlan_cannot_carry_a_bridged_guest() {
+    let macvlan =
+        GOOD.replacen("\"type\": \"bridge-dhcp\"", "\"type\": \"macvlan\", \"master\": \"ens192\"", 1);
+    assert!(rules(&[&macvlan]).contains(&(Severity::Error, "macvlan-under-bridge-binding")));
+}
+
+#[test]
+fn a_network_without_an_interface_is_an_error() {
+    let extra = "      networks:\n      - name: extra\n        multus: {networkName: lan}\n";
+    assert_eq!(after("      networks:\n", extra), [(Severity::Error, "network-without-interface")]);
+}
+
+#[test]
+fn version_1_of_cloud_init_is_read_too() {
+    let data = GOOD.find("            version: 2").unwrap();
+    let (before, rest) = GOOD.split_at(data);
+    let after = &rest[rest.find("---").unwrap()..];
+    let with = |address: &str, gateway: &str| {
+        let card = format!(
+            "            network:\n              version: 1\n              config:\n              - type: physical\n                name: eth0\n                mac_address: 02:00:00:00:00:01\n                subnets:\n                - type: static\n                  address: {address}\n                  netmask: 255.255.255.0\n                  gateway: {gateway}\n"
+        );
+        rules(&[&format!("{before}{card}{after}")])
+    };
+    assert_eq!(with("10.77.0.10", "10.77.0.1"), []);
+    assert_eq!(with("10.78.0.10", "10.78.0.1"), [(Severity::Error, "network-data-address")]);
+    assert_eq!(with("10.77.0.10", "10.1.0.1"), [(Severity::Error, "network-data-gateway")]);
+}
+
+#[test]
+fn what_cannot_be_read_is_a_finding_with_its_line() {
+    let mut inventory = Inventory::default();
+    inventory.read("f", "{\"name\": \"n\",\n\"type\": \"bridge-dhcp\",}");
+    inventory.read("g", "kind: x\nmetadata: [\n");
+    inventory.read("h", "a: 1\n");
+    inventory.read("i", "");
+    inventory.read("j", "kind: NetworkAttachmentDefinition\n");
+    let findings = judge(inventory);
+    let shown: Vec<_> = findings.iter().map(|f| (f.place.file.as_str(), f.place.line, f.rule)).collect();
+    assert_eq!(
+        shown,
+        [("f", 2, "syntax"), ("g", 3, "syntax"), ("h", 1, "syntax"), ("i", 1, "syntax"), ("j", 1, "syntax")]
+    );
+}
+
+#[test]
+fn lists_and_json_objects_are_read_like_documents() {
+    let list = r#"{"kind": "List", "items": [{"kind": "NetworkAttachmentDefinition", "metadata": {"name": "x"},
+        "spec": {"config": "{\"type\": \"bridge-dhcp\"}"}}]}"#;
+    assert_eq!(rules(&[list]), [(Severity::Error, "config")]);
+    assert_eq!(rules(&[r#"{"name": "n", "type": "bridge"}"#]), [(Severity::Hint, "other-plugin")]);
+}
