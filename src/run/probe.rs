@@ -34,6 +34,11 @@ pub(super) async fn beside<T>(
         ask(request, wanted, until, log).await?;
         return Ok(done);
     }
+    if request.conf.is_gateway {
+        // What others may rely on at once, such as forwarding, is not begun before the verdict.
+        ask(request, wanted, until, log).await?;
+        return work.await;
+    }
     let (done, ()) = tokio::try_join!(work, ask(request, wanted, until, log))?;
     Ok(done)
 }
