@@ -54,7 +54,7 @@ impl ProbePort {
     /// # Errors
     /// The step and the kernel's refusal; nothing is left then.
     pub async fn create(spec: &ProbePortSpec<'_>) -> Result<Self, Refused> {
-        let pair = veth(spec, String::new(), spec.mac);
+        let pair = veth(spec, "a temporary port".to_string(), spec.mac);
         let before = |refusal: Refusal| (Step::AddVeth(pair.clone()), refusal);
         let netns = Netns::anonymous().map_err(|error| before(error.into()))?;
         let mut kernel = Linux::open(Some(netns)).map_err(before)?;

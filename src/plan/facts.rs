@@ -129,6 +129,9 @@ pub struct Firewall {
     pub hooks: Vec<FirewallHook>,
 }
 
+/// Longest name of a table or chain that is shown, in characters.
+const FIREWALL_NAME_MAX: usize = 24;
+
 /// A base chain of nftables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirewallHook {
@@ -142,4 +145,12 @@ pub struct FirewallHook {
     pub hook: &'static str,
     /// What no rule decides is dropped.
     pub policy_drop: bool,
+}
+
+impl FirewallHook {
+    /// The chain as `nft` names it, cut where its owner chose long names.
+    pub fn owner(&self) -> String {
+        let short = |name: &str| name.chars().take(FIREWALL_NAME_MAX).collect::<String>();
+        format!("table {} {} chain {}", self.family, short(&self.table), short(&self.chain))
+    }
 }

@@ -2,9 +2,11 @@
 //! temporary port of the bridge, and names the cause when no good offer comes. It takes no lease.
 //!
 //! - [`report`]: what an answered probe tells.
-//! - [`verdict`]: facts about an unanswered one, and the cause they prove; pure.
+//! - [`verdict`]: facts about an unanswered one, and the cause they prove; pure. Its lines of evidence are made in
+//!   `evidence`.
 //! - [`place`]: the bridge device itself as the second place to ask from.
 
+mod evidence;
 pub mod place;
 pub mod report;
 pub mod verdict;
@@ -19,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::dhcp::drive::drive;
 use crate::dhcp::exchange::{Exchange, Identity, Timing};
 use crate::dhcp::expected::Expected;
-use crate::kernel::linux::{Linux, random_mac_bytes};
+use crate::kernel::linux::{Linux, leads_off_the_node, random_mac_bytes};
 use crate::kernel::netlink::Refusal;
 use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
 use crate::kernel::{diagnosis, firewall};
@@ -29,6 +31,7 @@ use crate::plan::{forward_delay, usable_bridge};
 use crate::report::{Code, Error, faults, probe_faults};
 use crate::request::mac::MacAddress;
 use crate::request::name::InterfaceName;
+use crate::request::netconf::DhcpProbe;
 use crate::request::vlan::Vlans;
 use place::Place;
 use report::Report;
@@ -36,6 +39,9 @@ use verdict::{Asked, Facts};
 
 /// What an exchange needs at least once the port forwards: a server's round trip and one repeat.
 const EXCHANGE_MIN: Duration = Duration::from_millis(200);
+
+/// How long further servers are awaited when nobody is in a hurry.
+const GRACE_BY_HAND: Duration = Duration::from_millis(500);
 
 /// What to ask, and where.
 #[derive(Debug, Clone)]
@@ -54,6 +60,22 @@ pub struct Question {
     pub grace: Duration,
     /// Which offers are good.
     pub expected: Expected,
+}
+
+impl Question {
+    /// What a guest in the bridge's default VLAN would ask, with the node's own probe address.
+    pub fn on(bridge: InterfaceName) -> Self {
+        let wanted = DhcpProbe::default();
+        Self {
+            bridge,
+            vlans: None,
+            isolated: false,
+            client: None,
+            timeout: wanted.timeout,
+            grace: GRACE_BY_HAND,
+            expected: Expected::default(),
+        }
+    }
 }
 
 /// Asks.
@@ -96,8 +118,39 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
         return Ok(Report::new(question, first, ready_after, started.elapsed()));
     }
     outcome.map_err(|error| unseen("the probe's port", &error.into()))?;
+    if let Some(report) = answered_elsewhere(&kernel, question, bridge, &exchanges, started).await? {
+        return Ok(report);
+    }
     let facts = second_half.facts(&kernel, question, bridge, &exchanges).await?;
     Err(verdict::verdict(&facts))
+}
+
+/// A client that is known behind an uplink runs on another node: a VM that migrates here. A server that answers it by
+/// unicast in spite of the broadcast flag reaches that node, never this one, so the second identity's answer counts.
+async fn answered_elsewhere(
+    kernel: &Linux,
+    question: &Question,
+    bridge: &Link,
+    exchanges: &Exchanges,
+    started: Instant,
+) -> Result<Option<Report>, Error> {
+    let (Some(client), Some(second)) =
+        (question.client, exchanges.on_port.get(1).filter(|second| second.satisfied()))
+    else {
+        return Ok(None);
+    };
+    let kind = bridge.bridge.as_ref().filter(|kind| kind.vlan_filtering);
+    let vlan = kind.map(|kind| question.vlans.as_ref().map_or(kind.default_pvid, |vlans| vlans.native));
+    let port = kernel.learned_on(bridge, client, vlan).await;
+    let port = port.map_err(|refusal| unseen("the forwarding table", &refusal))?;
+    Ok(port.filter(leads_off_the_node).map(|port| {
+        let mut report = Report::new(question, second, started.elapsed(), started.elapsed());
+        report.warnings.push(format!(
+            "{client} was not answered here, {} was: {client} is known behind {} and may be answered there",
+            report.client, port.name
+        ));
+        report
+    }))
 }
 
 async fn open_port(question: &Question, bridge: &Link, mac: MacAddress) -> Result<ProbePort, Error> {

@@ -230,7 +230,10 @@ mod tests {
 
     #[test]
     fn a_second_server_is_named() {
-        let other = answer(|offer| offer.sender.server = Ipv4Addr::new(192, 0, 2, 7));
+        let other = answer(|offer| {
+            offer.sender.server = Ipv4Addr::new(192, 0, 2, 7);
+            offer.sender.ip = offer.sender.server;
+        });
         let text = warned(&[answer(|_| {}), other.clone()]);
         assert!(text.starts_with("2 DHCP servers answer: ") && text.contains("192.0.2.7 ("), "{text}");
         let expected = Expected { servers: vec![answer(|_| {}).offer.sender.server], subnets: Vec::new() };

@@ -2,13 +2,14 @@
 
 use crate::dhcp::exchange::{Answer, Counters, Exchange, Identity};
 use crate::dhcp::expected::Fit;
-use crate::plan::facts::{Firewall, FirewallHook, Link, PortState, Traffic, Uplink};
+use crate::plan::facts::{Firewall, Link, PortState, Traffic, Uplink};
 use crate::plan::uplink;
 use crate::report::Error;
 use crate::report::probe_faults::{self, Place};
-use crate::request::vlan::{VlanRange, Vlans, merged};
+use crate::request::vlan::Vlans;
 
 use super::Question;
+use super::evidence::{self, state};
 
 /// What came of one exchange.
 #[derive(Debug, Clone)]
@@ -59,7 +60,7 @@ pub fn verdict(facts: &Facts<'_>) -> Error {
         .or_else(|| no_way_out(facts))
         .or_else(|| replies_to_others(facts))
         .unwrap_or_else(|| silence(facts));
-    evidence(facts).into_iter().fold(cause, Error::evidence)
+    evidence::lines(facts).into_iter().fold(cause, Error::evidence)
 }
 
 fn place<'a>(facts: &'a Facts<'_>) -> Place<'a> {
@@ -113,7 +114,7 @@ fn dropper(facts: &Facts<'_>) -> (String, String) {
     let firewall = &facts.firewall;
     if let Some(hook) = firewall.hooks.iter().find(|hook| hook.family == "bridge") {
         return (
-            format!("nftables chain {} of table bridge {}, hook {}", hook.chain, hook.table, hook.hook),
+            format!("nftables hook {} of {}", hook.hook, hook.owner()),
             format!("nft list table bridge {}; accept udp dport 67 and 68 there", hook.table),
         );
     }
@@ -122,7 +123,7 @@ fn dropper(facts: &Facts<'_>) -> (String, String) {
         let switch = if per_bridge { "nf_call_iptables of the bridge" } else { "bridge-nf-call-iptables" };
         let dropping = firewall.hooks.iter().find(|hook| hook.hook == "forward" && hook.policy_drop);
         let whose = match dropping {
-            Some(hook) => format!("policy drop of {}", hook_shown(hook)),
+            Some(hook) => format!("policy drop of {}", hook.owner()),
             None => "iptables' FORWARD chain".to_string(),
         };
         let off = match per_bridge {
@@ -205,98 +206,276 @@ fn silence(facts: &Facts<'_>) -> Error {
     }
 }
 
-fn evidence(facts: &Facts<'_>) -> Vec<String> {
-    let port = facts.on_port.iter().map(|asked| told("a temporary port", asked));
-    let bridge = match &facts.at_bridge {
-        Ok(asked) => asked.iter().map(|asked| told("the bridge device", asked)).collect(),
-        Err(why) => vec![format!("not asked from the bridge device: {why}")],
-    };
-    let mut lines: Vec<String> = port.chain(bridge).collect();
-    let uplinks: Vec<String> = facts.uplinks.iter().map(uplink_shown).collect();
-    lines.push(format!(
-        "uplinks: {}",
-        if uplinks.is_empty() { "none".to_string() } else { uplinks.join(", ") }
-    ));
-    lines.extend(facts.traffic.iter().map(|(name, traffic)| {
-        format!(
-            "uplink {name} sent {} and received {} frames in the second half",
-            traffic.sent, traffic.received
-        )
-    }));
-    if let Some(bridge) = &facts.bridge.bridge {
-        lines.push(format!(
-            "STP {}, forward delay {} s, vlan_filtering {}",
-            if bridge.stp { "on" } else { "off" },
-            bridge.forward_delay,
-            if bridge.vlan_filtering { "on" } else { "off" }
-        ));
-        lines.push(match facts.firewall.call_iptables {
-            None => "br_netfilter is not loaded".to_string(),
-            Some(on) => format!(
-                "bridge-nf-call-iptables={}, nf_call_iptables of the bridge={}; legacy iptables tables: {}",
-                u8::from(on),
-                u8::from(bridge.nf_call_iptables),
-                match facts.firewall.legacy_tables.as_slice() {
-                    [] => "none".to_string(),
-                    tables => tables.join(" "),
-                }
-            ),
-        });
-    }
-    lines.extend(facts.firewall.hooks.iter().map(|hook| format!("nftables: {}", hook_shown(hook))));
-    lines
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-/// One exchange in one line.
-fn told(place: &str, asked: &Asked) -> String {
-    let Asked { identity, answers, counters } = asked;
-    let mut line = format!(
-        "asked from {place} as {} (source {}): {} DISCOVERs sent, {} frames to DHCP clients seen",
-        identity.chaddr, identity.source, counters.sent, counters.frames
-    );
-    for (count, what) in [
-        (counters.other_exchanges + counters.other_clients, "replies to others"),
-        (counters.malformed, "malformed"),
-        (counters.refusals, "refusals"),
-    ] {
-        if count > 0 {
-            line.push_str(&format!(", {count} {what}"));
+    use super::*;
+    use crate::dhcp::exchange::Timing;
+    use crate::dhcp::expected::Expected;
+    use crate::dhcp::reply::{Malformed, Offer, Received, Refusal, Sender, read};
+    use crate::dhcp::samples::{self, client_mac};
+    use crate::plan::facts::{Bridge, FirewallHook, Port, PortVlans};
+    use crate::report::Code;
+    use crate::request::mac::MacAddress;
+    use crate::request::name::InterfaceName;
+    use crate::request::vlan::VlanRange;
+
+    fn offer() -> Offer {
+        match read(&samples::offer_frame(), samples::XID, client_mac()) {
+            Received::Offered(offer) => offer,
+            other => panic!("{other:?}"),
         }
     }
-    match answers.first() {
-        Some(Answer { offer, after }) => line.push_str(&format!(
-            "; offered {} by {} ({}) after {} ms",
-            offer.address,
-            offer.sender.server,
-            offer.sender.mac,
-            after.as_millis()
-        )),
-        None => line.push_str("; no offer"),
+
+    fn own() -> MacAddress {
+        MacAddress::local([0x52; 6])
     }
-    line
-}
 
-fn uplink_shown(uplink: &Uplink) -> String {
-    let carrier = if uplink.link.carrier { "carrier" } else { "no carrier" };
-    let state = uplink.link.port.map_or("no port", |port| state(port.state));
-    let vlans = uplink.vlans.as_ref().map(|vlans| {
-        let all = merged(vlans.untagged.iter().chain(&vlans.tagged).copied().collect());
-        format!(", VLANs {}", all.iter().map(VlanRange::to_string).collect::<Vec<_>>().join(","))
-    });
-    format!("{} ({carrier}, {state}{})", uplink.link.name, vlans.unwrap_or_default())
-}
+    fn source() -> MacAddress {
+        MacAddress::local([0x72; 6])
+    }
 
-fn hook_shown(hook: &FirewallHook) -> String {
-    let policy = if hook.policy_drop { "drop" } else { "accept" };
-    format!("table {} {}, chain {}, hook {}, policy {policy}", hook.family, hook.table, hook.chain, hook.hook)
-}
+    fn link(name: &str) -> Link {
+        Link {
+            index: 3,
+            name: name.into(),
+            kind: None,
+            mac: Some(own()),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            promiscuous: false,
+            master: Some(2),
+            alias: None,
+            peer: None,
+            bridge: None,
+            port: None,
+        }
+    }
 
-fn state(state: PortState) -> &'static str {
-    match state {
-        PortState::Disabled => "disabled",
-        PortState::Listening => "listening",
-        PortState::Learning => "learning",
-        PortState::Forwarding => "forwarding",
-        PortState::Blocking => "blocking",
+    fn bridge() -> Link {
+        let kind = Bridge { vlan_filtering: true, default_pvid: 1, forward_delay: 15, ..Bridge::default() };
+        Link { bridge: Some(kind), master: None, ..link("br0") }
+    }
+
+    fn uplink() -> Uplink {
+        let port = Port { state: PortState::Forwarding, hairpin: false, isolated: false, forward_timer: 0 };
+        let vlans =
+            PortVlans { pvid: Some(1), untagged: vec![VlanRange { first: 1, last: 1 }], tagged: vec![] };
+        Uplink { link: Link { port: Some(port), ..link("ens192") }, vlans: Some(vlans) }
+    }
+
+    fn question() -> Question {
+        Question {
+            bridge: InterfaceName::parse("br0").unwrap(),
+            vlans: None,
+            isolated: false,
+            client: Some(client_mac()),
+            timeout: Duration::from_secs(6),
+            grace: Duration::ZERO,
+            expected: Expected::default(),
+        }
+    }
+
+    /// Nobody said anything to anyone.
+    fn silent<'a>(question: &'a Question, bridge: &'a Link) -> Facts<'a> {
+        let timing = Timing { timeout: question.timeout, grace: Duration::ZERO };
+        let asked = |chaddr, source| Asked::of(&Exchange::new(Identity { chaddr, source }, timing, 1));
+        Facts {
+            question,
+            bridge,
+            on_port: vec![asked(client_mac(), source()), asked(source(), source())],
+            at_bridge: Ok(vec![
+                asked(client_mac(), source()),
+                asked(source(), source()),
+                asked(own(), own()),
+            ]),
+            uplinks: vec![uplink()],
+            traffic: vec![("ens192".into(), Traffic { sent: 9, received: 0 })],
+            firewall: Firewall::default(),
+            hypervisor: None,
+        }
+    }
+
+    fn answered(asked: &mut Asked) {
+        asked.answers.push(Answer { offer: offer(), after: Duration::from_millis(3) });
+    }
+
+    fn from_bridge<'b>(facts: &'b mut Facts<'_>, which: usize) -> &'b mut Asked {
+        &mut facts.at_bridge.as_mut().unwrap()[which]
+    }
+
+    /// The verdict over silence that `change` made less silent.
+    fn judged(question: &Question, change: impl FnOnce(&mut Facts<'_>)) -> (Code, String) {
+        let bridge = bridge();
+        let mut facts = silent(question, &bridge);
+        change(&mut facts);
+        let error = verdict(&facts);
+        assert!(error.msg().chars().count() < 200 && !error.msg().contains('…'), "{}", error.msg());
+        assert!(error.details().contains("remedy: "));
+        (error.code, format!("{}\n{}", error.msg(), error.details()))
+    }
+
+    #[track_caller]
+    fn assert_verdict(code: Code, words: &str, change: impl FnOnce(&mut Facts<'_>)) {
+        let (found, text) = judged(&question(), change);
+        assert_eq!(found, code, "{text}");
+        assert!(text.contains(words), "{words:?} is missing in: {text}");
+    }
+
+    #[test]
+    fn silence_is_the_segments() {
+        assert_verdict(Code::NoOffer, "uplink ens192 sent 9 and received 0 frames", |_| {});
+        assert_verdict(Code::NoOffer, "virtual machine (VMware, Inc.)", |facts| {
+            facts.hypervisor = Some("VMware, Inc.".into());
+        });
+        assert_verdict(Code::NoOffer, "not asked from the bridge device: why not", |facts| {
+            facts.at_bridge = Err("why not".into());
+        });
+    }
+
+    #[test]
+    fn another_identity_that_is_answered_accuses_the_mac() {
+        assert_verdict(Code::MacDenied, "denies this MAC", |facts| answered(&mut facts.on_port[1]));
+        // Also where the bridge device is answered, which it then must be.
+        assert_verdict(Code::MacDenied, "denies this MAC", |facts| {
+            answered(&mut facts.on_port[1]);
+            answered(from_bridge(facts, 1));
+        });
+        assert_verdict(Code::MacDenied, "only this node's own MAC", |facts| answered(from_bridge(facts, 2)));
+    }
+
+    #[test]
+    fn another_place_that_is_answered_accuses_the_node() {
+        for which in [0, 1] {
+            assert_verdict(Code::BridgedFramesDropped, "no nftables hook and no br_netfilter", |facts| {
+                answered(from_bridge(facts, which));
+            });
+        }
+        assert_verdict(Code::BridgedFramesDropped, "bridge-nf-call-iptables is 1", |facts| {
+            answered(from_bridge(facts, 0));
+            facts.firewall.call_iptables = Some(true);
+        });
+        let hook = |family, policy_drop| FirewallHook {
+            family,
+            table: "guard".into(),
+            chain: "forward".into(),
+            hook: "forward",
+            policy_drop,
+        };
+        assert_verdict(Code::BridgedFramesDropped, "policy drop of table ip guard chain forward", |facts| {
+            answered(from_bridge(facts, 0));
+            facts.firewall.call_iptables = Some(true);
+            facts.firewall.hooks = vec![hook("ip", true)];
+        });
+        assert_verdict(Code::BridgedFramesDropped, "nft list table bridge guard", |facts| {
+            answered(from_bridge(facts, 1));
+            facts.firewall.hooks = vec![hook("bridge", false)];
+        });
+        // Switched off, br_netfilter drops nothing.
+        assert_verdict(Code::BridgedFramesDropped, "no nftables hook and no br_netfilter", |facts| {
+            answered(from_bridge(facts, 0));
+            facts.firewall.call_iptables = Some(false);
+        });
+    }
+
+    #[test]
+    fn an_isolated_uplink_is_no_firewall() {
+        let question = Question { isolated: true, ..question() };
+        let (code, text) = judged(&question, |facts| {
+            answered(from_bridge(facts, 0));
+            facts.uplinks[0].link.port.as_mut().unwrap().isolated = true;
+        });
+        assert!(code == Code::BridgedFramesDropped && text.contains("isolated off"), "{text}");
+    }
+
+    #[test]
+    fn unexpected_offers_accuse_their_server_or_their_subnet() {
+        let expecting = |servers: &[&str], subnets: &[&str]| Question {
+            expected: Expected {
+                servers: servers.iter().map(|text| text.parse().unwrap()).collect(),
+                subnets: subnets.iter().map(|text| text.parse().unwrap()).collect(),
+            },
+            ..question()
+        };
+        let offered = |facts: &mut Facts<'_>| answered(&mut facts.on_port[0]);
+        let (code, text) = judged(&expecting(&["192.0.2.1"], &[]), offered);
+        assert!(code == Code::RogueServer && text.contains("192.0.2.1"), "{text}");
+        let (code, text) = judged(&expecting(&[], &["192.0.2.0/24"]), offered);
+        assert!(code == Code::WrongSubnet && text.contains("192.0.2.0/24"), "{text}");
+        // A rogue beside an allowed server with the wrong pool: the pool is the administrator's.
+        let mut rogue = offer();
+        rogue.sender.server = std::net::Ipv4Addr::new(192, 0, 2, 66);
+        rogue.sender.ip = rogue.sender.server;
+        let allowed = offer().sender.server.to_string();
+        let (code, text) = judged(&expecting(&[&allowed], &["192.0.2.0/24"]), |facts| {
+            facts.on_port[0].answers.push(Answer { offer: rogue, after: Duration::ZERO });
+            answered(&mut facts.on_port[0]);
+        });
+        assert_eq!(code, Code::WrongSubnet, "{text}");
+    }
+
+    #[test]
+    fn bad_replies_are_named() {
+        let sender = Sender { relay: None, vlan: None, ..offer().sender };
+        assert_verdict(Code::BadReplies, "NAK instead of an offer (\"wrong network\")", |facts| {
+            facts.on_port[0].counters.last_refusal =
+                Some(Refusal { sender, message: Some("wrong network".into()) });
+        });
+        assert_verdict(Code::BadReplies, "BOOTP reply", |facts| {
+            facts.on_port[0].counters.malformed = 2;
+            facts.on_port[0].counters.last_malformed = Some(Malformed::NoMessageType);
+        });
+        assert_verdict(Code::BadReplies, "answers others", |facts| {
+            facts.on_port[0].counters.other_clients = 1;
+        });
+        // Replies to the probe's own other questions are nobody else's.
+        assert_verdict(Code::NoOffer, "no DHCP server answers", |facts| {
+            facts.on_port[0].counters.sibling_exchanges = 4;
+        });
+    }
+
+    #[test]
+    fn uplinks_that_cannot_carry_the_question_are_named() {
+        assert_verdict(Code::NoUplink, "no port that leads off", |facts| facts.uplinks.clear());
+        assert_verdict(Code::UplinkNoCarrier, "ens192", |facts| facts.uplinks[0].link.carrier = false);
+        let vlan = Question {
+            vlans: Some(Vlans { native: 120, tagged: Vec::new(), keep_default: false }),
+            ..question()
+        };
+        let (code, text) = judged(&vlan, |_| {});
+        assert!(
+            code == Code::VlanNotOnUplink && text.contains("bridge vlan add dev ens192 vid 120"),
+            "{text}"
+        );
+        for (state, words) in [
+            (PortState::Listening, "it forwards in 18 s"),
+            (PortState::Learning, "it forwards in 3 s"),
+            (PortState::Blocking, "STP blocks it"),
+        ] {
+            assert_verdict(Code::NotForwarding, words, |facts| {
+                let port = facts.uplinks[0].link.port.as_mut().unwrap();
+                (port.state, port.forward_timer) = (state, 250);
+            });
+        }
+        // A second one that forwards is enough.
+        assert_verdict(Code::NoOffer, "ens192 (carrier, blocking", |facts| {
+            facts.uplinks.push(uplink());
+            facts.uplinks[0].link.port.as_mut().unwrap().state = PortState::Blocking;
+        });
+    }
+
+    #[test]
+    fn an_experiment_outweighs_what_only_looks_wrong() {
+        // A local port may lead to the server: no uplink is no proof against an answer.
+        assert_verdict(Code::BridgedFramesDropped, "uplinks: none", |facts| {
+            facts.uplinks.clear();
+            answered(from_bridge(facts, 0));
+        });
+        assert_verdict(Code::NoUplink, "1 replies to others", |facts| {
+            facts.uplinks.clear();
+            facts.on_port[0].counters.other_exchanges = 1;
+        });
     }
 }

@@ -1,0 +1,104 @@
+//! The evidence behind a verdict: what was asked and heard, and the node's state. Pure.
+
+use super::verdict::{Asked, Facts};
+use crate::dhcp::exchange::Answer;
+use crate::plan::facts::{FirewallHook, PortState, Uplink};
+use crate::request::vlan::{VlanRange, merged};
+
+/// What was seen, one line each, whatever the cause.
+pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {
+    let port = facts.on_port.iter().map(|asked| told("a temporary port", asked));
+    let bridge = match &facts.at_bridge {
+        Ok(asked) => asked.iter().map(|asked| told("the bridge device", asked)).collect(),
+        Err(why) => vec![format!("not asked from the bridge device: {why}")],
+    };
+    let mut lines: Vec<String> = port.chain(bridge).collect();
+    let uplinks: Vec<String> = facts.uplinks.iter().map(uplink_shown).collect();
+    lines.push(format!(
+        "uplinks: {}",
+        if uplinks.is_empty() { "none".to_string() } else { uplinks.join(", ") }
+    ));
+    lines.extend(facts.traffic.iter().map(|(name, traffic)| {
+        format!(
+            "uplink {name} sent {} and received {} frames in the second half",
+            traffic.sent, traffic.received
+        )
+    }));
+    if let Some(bridge) = &facts.bridge.bridge {
+        lines.push(format!(
+            "STP {}, forward delay {} s, vlan_filtering {}",
+            if bridge.stp { "on" } else { "off" },
+            bridge.forward_delay,
+            if bridge.vlan_filtering { "on" } else { "off" }
+        ));
+        lines.push(match facts.firewall.call_iptables {
+            None => "br_netfilter is not loaded".to_string(),
+            Some(on) => format!(
+                "bridge-nf-call-iptables={}, nf_call_iptables of the bridge={}; legacy iptables tables: {}",
+                u8::from(on),
+                u8::from(bridge.nf_call_iptables),
+                match facts.firewall.legacy_tables.as_slice() {
+                    [] => "none".to_string(),
+                    tables => tables.join(" "),
+                }
+            ),
+        });
+    }
+    lines.extend(facts.firewall.hooks.iter().map(|hook| format!("nftables: {}", hook_shown(hook))));
+    lines
+}
+
+/// One exchange in one line.
+fn told(place: &str, asked: &Asked) -> String {
+    let Asked { identity, answers, counters } = asked;
+    let mut line = format!(
+        "asked from {place} as {} (source {}): {} DISCOVERs sent, {} frames to DHCP clients seen",
+        identity.chaddr, identity.source, counters.sent, counters.frames
+    );
+    for (count, what) in [
+        (counters.other_exchanges + counters.other_clients, "replies to others"),
+        (counters.malformed, "malformed"),
+        (counters.refusals, "refusals"),
+    ] {
+        if count > 0 {
+            line.push_str(&format!(", {count} {what}"));
+        }
+    }
+    match answers.first() {
+        Some(Answer { offer, after }) => line.push_str(&format!(
+            "; offered {} by {} ({}) after {} ms",
+            offer.address,
+            offer.sender.server,
+            offer.sender.mac,
+            after.as_millis()
+        )),
+        None => line.push_str("; no offer"),
+    }
+    line
+}
+
+fn uplink_shown(uplink: &Uplink) -> String {
+    let carrier = if uplink.link.carrier { "carrier" } else { "no carrier" };
+    let state = uplink.link.port.map_or("no port", |port| state(port.state));
+    let vlans = uplink.vlans.as_ref().map(|vlans| {
+        let all = merged(vlans.untagged.iter().chain(&vlans.tagged).copied().collect());
+        format!(", VLANs {}", all.iter().map(VlanRange::to_string).collect::<Vec<_>>().join(","))
+    });
+    format!("{} ({carrier}, {state}{})", uplink.link.name, vlans.unwrap_or_default())
+}
+
+fn hook_shown(hook: &FirewallHook) -> String {
+    let policy = if hook.policy_drop { "drop" } else { "accept" };
+    format!("{}, hook {}, policy {policy}", hook.owner(), hook.hook)
+}
+
+/// A port's state in a word.
+pub(super) fn state(state: PortState) -> &'static str {
+    match state {
+        PortState::Disabled => "disabled",
+        PortState::Listening => "listening",
+        PortState::Learning => "learning",
+        PortState::Forwarding => "forwarding",
+        PortState::Blocking => "blocking",
+    }
+}
