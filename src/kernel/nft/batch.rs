@@ -3,16 +3,14 @@
 //! It does not go through `Client`: what is wrong with a batch as a whole (a stale generation, a commit that failed) is
 //! answered to the message that begins it, and then nothing else is, so waiting for one answer per message could wait for ever.
 
-use netlink_packet_netfilter::nftables::{GenAttribute, GenMessage, NfTablesMessage};
+use netlink_packet_netfilter::nftables::{GenAttribute, GenMessage, ListAttribute, NfTablesMessage};
 use netlink_packet_netfilter::none::ControlMessage;
-use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
-};
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 use nix::errno::Errno;
 use nix::sys::socket::MsgFlags;
 use rtnetlink::packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    DecodeError, DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NlaBuffer, NlasIterator, Parseable,
 };
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
@@ -24,6 +22,8 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u8 = 16;
 /// NFNL_BATCH_GENID, of the same header: the generation that the batch's author has seen.
 const NFNL_BATCH_GENID: u16 = 1;
+/// Size of `struct nfgenmsg`, of the same header, in front of the attributes.
+const GENERIC_HEADER: usize = 4;
 /// The largest part of a dump that the kernel makes.
 const PART_MAX: usize = 32 * 1024;
 /// How often somebody else's changes may come between our look and our batch.
@@ -36,6 +36,53 @@ pub struct Change {
     pub message: NfTablesMessage,
     /// NLM_F_CREATE, NLM_F_EXCL, NLM_F_APPEND.
     pub flags: u16,
+}
+
+/// The attributes of an object that the kernel shows, not decoded yet: the library's decoder of whole messages formats a list
+/// once for each of its elements, so its time grows with the square of their number.
+pub struct Answer(Vec<u8>);
+
+impl Answer {
+    /// Decodes an object without long lists.
+    ///
+    /// # Errors
+    /// EBADMSG where the kernel sent something else.
+    pub fn decode<T: Parseable<[u8]>>(&self) -> Result<T, Refusal> {
+        T::parse(&self.0).map_err(undecodable)
+    }
+
+    /// Decodes the members of the list that is the attribute of this `kind`.
+    ///
+    /// # Errors
+    /// EBADMSG where the kernel sent something else.
+    pub fn members<T>(&self, kind: u16) -> Result<Vec<ListAttribute<T>>, Refusal>
+    where
+        ListAttribute<T>: for<'a> Parseable<NlaBuffer<&'a [u8]>>,
+    {
+        let mut members = Vec::new();
+        for attribute in NlasIterator::new(self.0.as_slice()) {
+            let attribute = attribute.map_err(undecodable)?;
+            if attribute.kind() == kind {
+                for member in NlasIterator::new(attribute.value()) {
+                    let member = member.map_err(undecodable)?;
+                    members.push(ListAttribute::parse(&member).map_err(undecodable)?);
+                }
+            }
+        }
+        Ok(members)
+    }
+}
+
+impl NetlinkDeserializable for Answer {
+    type Error = DecodeError;
+
+    fn deserialize(_: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self(payload.get(GENERIC_HEADER..).unwrap_or_default().to_vec()))
+    }
+}
+
+fn undecodable(error: DecodeError) -> Refusal {
+    Refusal { errno: Errno::EBADMSG, text: Some(error.to_string()) }
 }
 
 /// Makes `attempt`, which gets the ruleset's generation as of before it looked at anything, until it says that it is done.
@@ -74,10 +121,8 @@ pub fn steady<T>(mut read: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refu
 /// The number of the ruleset's present state; every commit in this namespace changes it.
 fn generation() -> Result<u32, Refusal> {
     let question = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
-    let attributes = match ask(NetfilterProtoFamily::Unspec, question)? {
-        Some(NfTablesMessage::NewGen(answer)) => answer.attributes,
-        _ => Vec::new(),
-    };
+    let answer = ask(NetfilterProtoFamily::Unspec, question)?.ok_or(Refusal::plain(Errno::EBADMSG))?;
+    let attributes = answer.decode::<GenMessage>()?.attributes;
     let id = attributes.into_iter().find_map(|attribute| match attribute {
         GenAttribute::Id(id) => Some(id),
         _ => None,
@@ -89,14 +134,11 @@ fn generation() -> Result<u32, Refusal> {
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn ask(
-    family: NetfilterProtoFamily,
-    question: NfTablesMessage,
-) -> Result<Option<NfTablesMessage>, Refusal> {
+pub fn ask(family: NetfilterProtoFamily, question: NfTablesMessage) -> Result<Option<Answer>, Refusal> {
     let mut answer = None;
     let outcome = exchange(&[message(family, question, NLM_F_REQUEST | NLM_F_ACK)], |object| {
         answer = Some(object);
-        false
+        Ok(false)
     });
     match outcome {
         Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
@@ -112,7 +154,7 @@ pub fn ask(
 pub fn dump(
     family: NetfilterProtoFamily,
     question: NfTablesMessage,
-    enough: impl FnMut(NfTablesMessage) -> bool,
+    enough: impl FnMut(Answer) -> Result<bool, Refusal>,
 ) -> Result<(), Refusal> {
     exchange(&[message(family, question, NLM_F_REQUEST | NLM_F_DUMP)], enough)
 }
@@ -145,7 +187,7 @@ pub fn commit(
             .map(|change| message(family, change.message, NLM_F_REQUEST | NLM_F_ACK | change.flags)),
     );
     batch.push(control(ControlMessage::BatchEnd));
-    exchange(&batch, |_| false)
+    exchange(&batch, |_| Ok(false))
 }
 
 fn message(
@@ -167,7 +209,7 @@ fn wrap(inner: NetfilterMessage, flags: u16) -> NetlinkMessage<NetfilterMessage>
 /// have got one, or its dump an end, unless `enough` ended the reading.
 fn exchange(
     messages: &[NetlinkMessage<NetfilterMessage>],
-    mut enough: impl FnMut(NfTablesMessage) -> bool,
+    mut enough: impl FnMut(Answer) -> Result<bool, Refusal>,
 ) -> Result<(), Refusal> {
     let wanted = messages.iter().filter(|message| message.header.flags & NLM_F_ACK != 0).count().max(1);
     let mut bytes = Vec::new();
@@ -189,25 +231,24 @@ fn exchange(
         socket.recv_from(&mut part, MsgFlags::MSG_DONTWAIT.bits())?;
         let mut rest = part.as_slice();
         while !rest.is_empty() {
-            let message = NetlinkMessage::<NetfilterMessage>::deserialize(rest)
-                .map_err(|error| Refusal { errno: Errno::EBADMSG, text: Some(error.to_string()) })?;
+            let message = NetlinkMessage::<Answer>::deserialize(rest).map_err(undecodable)?;
             let flags = message.header.flags;
             if flags & NLM_F_DUMP_INTR != 0 {
                 return Err(Refusal::plain(Errno::EINTR));
             }
-            match message.payload {
+            let over = match message.payload {
                 NetlinkPayload::Error(error) if error.code.is_some() => {
                     return Err(Refusal::of(&error, flags));
                 }
-                NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => confirmed += 1,
-                NetlinkPayload::InnerMessage(inner) => {
-                    if let NetfilterMessageInner::NfTables(object) = inner.inner
-                        && enough(object)
-                    {
-                        return Ok(());
-                    }
+                NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => {
+                    confirmed += 1;
+                    false
                 }
-                _ => {}
+                NetlinkPayload::InnerMessage(object) => enough(object)?,
+                _ => false,
+            };
+            if over {
+                return Ok(());
             }
             let length = (message.header.length as usize).next_multiple_of(4);
             rest = rest.get(length..).unwrap_or_default();

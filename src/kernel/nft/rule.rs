@@ -2,7 +2,7 @@
 
 use netlink_packet_netfilter::nftables::{
     Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Lookup, Meta,
-    MetaKey, Operator, Payload, Register, RuleAttribute, RuleMessage, Verdict, VerdictAttribute,
+    MetaKey, Operator, Payload, Register, Verdict, VerdictAttribute,
 };
 
 /// NFT_LOOKUP_F_INV (include/uapi/linux/netfilter/nf_tables.h): matches what is not in the set.
@@ -12,6 +12,9 @@ const NF_DROP: u32 = 0;
 
 /// One rule: its expressions, in order.
 pub type Rule = Vec<Expressions>;
+
+/// A rule as the kernel shows it.
+pub type Seen = Vec<ListAttribute<ExpressionAttribute>>;
 
 /// A header that payload is counted from (`enum nft_payload_bases`).
 #[derive(Debug, Clone, Copy)]
@@ -101,13 +104,13 @@ pub fn masquerade() -> Expressions {
 }
 
 /// Whether the rule that the kernel shows is `wanted`. The kernel may add attributes with defaults.
-pub fn same(seen: &RuleMessage, wanted: &[Expressions]) -> bool {
+pub fn same(seen: &Seen, wanted: &[Expressions]) -> bool {
     let seen: Vec<_> = expressions(seen).collect();
     seen.len() == wanted.len() && seen.into_iter().zip(wanted).all(|(seen, wanted)| covers(seen, wanted))
 }
 
 /// The values that the rule compares something with by this operator.
-pub fn compared(seen: &RuleMessage, by: Operator) -> impl Iterator<Item = &[u8]> {
+pub fn compared(seen: &Seen, by: Operator) -> impl Iterator<Item = &[u8]> {
     expressions(seen).filter_map(move |expression| match expression {
         Some(Expressions::Cmp(attributes)) if attributes.contains(&Cmp::Op(by)) => {
             attributes.iter().find_map(|attribute| match attribute {
@@ -120,12 +123,8 @@ pub fn compared(seen: &RuleMessage, by: Operator) -> impl Iterator<Item = &[u8]>
 }
 
 /// The rule's expressions, `None` for one that shows no data.
-fn expressions(rule: &RuleMessage) -> impl Iterator<Item = Option<&Expressions>> {
-    let lists = rule.attributes.iter().filter_map(|attribute| match attribute {
-        RuleAttribute::Expressions(expressions) => Some(expressions),
-        _ => None,
-    });
-    lists.flatten().map(|expression| match expression {
+fn expressions(rule: &Seen) -> impl Iterator<Item = Option<&Expressions>> {
+    rule.iter().map(|expression| match expression {
         ListAttribute::Element(attributes) => attributes.iter().find_map(|attribute| match attribute {
             ExpressionAttribute::Data(data) => Some(data),
             _ => None,

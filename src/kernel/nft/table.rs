@@ -9,14 +9,19 @@ use netlink_packet_netfilter::nftables::{
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 
 use super::TABLE;
-use super::batch::{Change, ask, commit, dump, steady};
+use super::batch::{Answer, Change, ask, commit, dump, steady};
 use super::chain::Chain;
+use super::rule::Seen;
 use crate::kernel::netlink::Refusal;
 
 /// NF_ACCEPT (include/uapi/linux/netfilter.h).
 const NF_ACCEPT: u32 = 1;
 /// NFT_DATA_VERDICT (include/uapi/linux/netfilter/nf_tables.h): the type of a verdict map's values.
 const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
+/// NFTA_RULE_EXPRESSIONS, of the same header.
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+/// NFTA_SET_ELEM_LIST_ELEMENTS, of the same header.
+const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 /// The type of a comment in the user data of an element, as `nft` writes and shows it.
 const COMMENT: u8 = 0;
 
@@ -193,24 +198,19 @@ impl Table {
     /// The kernel's refusal.
     pub fn chain(self, name: &str) -> Result<Option<Vec<ChainAttribute>>, Refusal> {
         let answer = ask(self.family, NfTablesMessage::GetChain(chain_message(name)))?;
-        Ok(answer.and_then(|answer| match answer {
-            NfTablesMessage::NewChain(chain) => Some(chain.attributes),
-            _ => None,
-        }))
+        answer.map(|answer| Ok(answer.decode::<ChainMessage>()?.attributes)).transpose()
     }
 
     /// The chain's rules.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub fn rules(self, chain: &str) -> Result<Vec<RuleMessage>, Refusal> {
+    pub fn rules(self, chain: &str) -> Result<Vec<Seen>, Refusal> {
         steady(|| {
             let mut rules = Vec::new();
             dump(self.family, NfTablesMessage::GetRule(rules_of(chain)), |answer| {
-                if let NfTablesMessage::NewRule(rule) = answer {
-                    rules.push(rule);
-                }
-                false
+                rules.push(answer.members(NFTA_RULE_EXPRESSIONS)?);
+                Ok(false)
             })?;
             Ok(rules)
         })
@@ -223,7 +223,8 @@ impl Table {
     pub fn element(self, set: &Set, key: &[u8]) -> Result<Option<Element>, Refusal> {
         let wanted = Element::plain(key.to_vec());
         let answer = ask(self.family, NfTablesMessage::GetSetElement(elements_of(set, Some(&wanted))))?;
-        Ok(answer.into_iter().flat_map(read_elements).next())
+        let elements = answer.map(|answer| read_elements(&answer)).transpose()?;
+        Ok(elements.and_then(|elements| elements.into_iter().next()))
     }
 
     /// All elements of the set; none where table or set are missing.
@@ -248,7 +249,7 @@ impl Table {
     pub fn elements(self, set: &Set, mut enough: impl FnMut(Element) -> bool) -> Result<bool, Refusal> {
         let question = NfTablesMessage::GetSetElement(elements_of(set, None));
         let outcome =
-            dump(self.family, question, |answer| read_elements(answer).into_iter().any(&mut enough));
+            dump(self.family, question, |answer| Ok(read_elements(&answer)?.into_iter().any(&mut enough)));
         match outcome {
             Err(refusal) if refusal.errno == nix::errno::Errno::ENOENT => Ok(false),
             outcome => outcome.map(|()| true),
@@ -275,15 +276,11 @@ fn elements_of(set: &Set, element: Option<&Element>) -> SetElementMessage {
     SetElementMessage { attributes }
 }
 
-fn read_elements(answer: NfTablesMessage) -> Vec<Element> {
-    let NfTablesMessage::NewSetElement(message) = answer else { return Vec::new() };
-    let lists = message.attributes.into_iter().filter_map(|attribute| match attribute {
-        SetElementList::Elements(elements) => Some(elements),
-        _ => None,
-    });
-    let elements = lists.flatten().filter_map(|attribute| match attribute {
-        ListAttribute::Element(attributes) => Some(Element::read(attributes)),
-        _ => None,
-    });
-    elements.collect()
+fn read_elements(answer: &Answer) -> Result<Vec<Element>, Refusal> {
+    let elements =
+        answer.members(NFTA_SET_ELEM_LIST_ELEMENTS)?.into_iter().filter_map(|member| match member {
+            ListAttribute::Element(attributes) => Some(Element::read(attributes)),
+            _ => None,
+        });
+    Ok(elements.collect())
 }
