@@ -1,0 +1,228 @@
+//! What makes a probe trustworthy: with a healthy server it never raises a false alarm, and a VM that is still running
+//! elsewhere under the same MAC does not notice it.
+
+mod support;
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bridge_dhcp::probe::{Question, probe};
+use bridge_dhcp::request::mac::MacAddress;
+use bridge_dhcp::request::name::InterfaceName;
+use serde_json::{Value, json};
+use support::guest::DhcpServer;
+use support::namespace::{Namespace, text};
+use support::wire::{frame, send_frame};
+use support::{Lab, vm_conf, wait_until};
+
+const MAC: &str = "02:00:00:00:00:99";
+
+fn probing() -> Value {
+    vm_conf(json!({"dhcpProbe": true, "runtimeConfig": {"mac": MAC}}))
+}
+
+/// Probes one after the other inside this process; the times they took, sorted.
+fn in_a_row(lab: &Lab, count: usize) -> Vec<Duration> {
+    let question = Question {
+        client: Some(MacAddress::parse(MAC).unwrap()),
+        grace: Duration::ZERO,
+        ..Question::on(InterfaceName::parse("br0").unwrap())
+    };
+    let mut times: Vec<Duration> = lab.node.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut times = Vec::new();
+            for number in 0..count {
+                let started = Instant::now();
+                let answer = probe(&question).await;
+                times.push(started.elapsed());
+                let report =
+                    answer.unwrap_or_else(|error| panic!("probe {number}: {error}\n{}", error.details()));
+                assert_eq!(report.offers[0].server.to_string(), "10.77.0.1");
+            }
+            times
+        })
+    });
+    times.sort();
+    times
+}
+
+/// ADDs with a probe at the same time.
+fn at_a_time(lab: &Lab, count: usize) {
+    let pods: Vec<Namespace> = (0..count).map(|_| lab.pod()).collect();
+    let conf = vm_conf(json!({"dhcpProbe": true}));
+    let children: Vec<_> = pods
+        .iter()
+        .enumerate()
+        .map(|(number, pod)| lab.call("ADD", &conf, &format!("c{number}"), pod.path(), "net1").start())
+        .collect();
+    for child in children {
+        support::plugin::Outcome::from(child.wait_with_output().unwrap()).ok();
+    }
+    for (number, pod) in pods.iter().enumerate() {
+        lab.call("DEL", &conf, &format!("c{number}"), pod.path(), "net1").run().ok();
+    }
+}
+
+#[test]
+fn two_hundred_in_a_row_and_sixteen_at_a_time_are_all_answered() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let times = in_a_row(&lab, 200);
+    println!("measured: a probe takes {:?} (median of 200 in a row; longest {:?})", times[100], times[199]);
+    for _ in 0..3 {
+        at_a_time(&lab, 16);
+    }
+    wait_until("all probes' ports are gone", || lab.ports("br0") == ["ens192"]);
+}
+
+#[test]
+fn a_busy_node_raises_no_false_alarm() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let busy = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| while busy.load(Ordering::Relaxed) {});
+        }
+        let idle = Idle(&busy);
+        let times = in_a_row(&lab, 40);
+        println!("measured: beside four busy loops a probe takes {:?} (median of 40)", times[20]);
+        at_a_time(&lab, 16);
+        drop(idle);
+    });
+}
+
+/// Ends the busy loops, also when the test fails.
+struct Idle<'a>(&'a AtomicBool);
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+fn forwarding_table(namespace: &Namespace, mac: &str) -> String {
+    let table = text(&namespace.pipe("bridge", &["fdb", "show"], "").stdout);
+    table.lines().filter(|line| line.contains(mac)).map(|line| format!("{line}\n")).collect()
+}
+
+/// Numbered datagrams to a guest, and how many arrived.
+struct Traffic {
+    stop: Arc<AtomicBool>,
+    sender: std::thread::JoinHandle<u64>,
+    arrived: Arc<AtomicU64>,
+}
+
+impl Traffic {
+    fn start(from: &Namespace, to: &Namespace, address: &str) -> Self {
+        let target = format!("{address}:9999");
+        let receiver = to.enter(|| UdpSocket::bind(&target).unwrap());
+        receiver.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let socket = from.enter(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        let (stop, arrived) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counted) = (stop.clone(), arrived.clone());
+        std::thread::spawn(move || {
+            while receiver.recv(&mut [0; 8]).is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let sender = std::thread::spawn(move || {
+            let mut sent = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                socket.send_to(&[0; 8], &target).unwrap();
+                sent += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sent
+        });
+        Self { stop, sender, arrived }
+    }
+
+    fn assert_complete(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let sent = self.sender.join().unwrap();
+        let arrived = self.arrived;
+        wait_until(&format!("all of {sent} datagrams arrived"), || arrived.load(Ordering::Relaxed) == sent);
+        assert!(sent > 10, "{sent}");
+        println!(
+            "measured: {sent} datagrams to the running VM, none lost, while its MAC was probed elsewhere"
+        );
+    }
+}
+
+#[test]
+fn a_vm_that_runs_elsewhere_under_the_same_mac_loses_no_packet() {
+    // The LAN is a switch; the VM runs on the first node, and migrates to the second.
+    let (source, target) = (Lab::new(""), Lab::empty());
+    let lan = &source.lan;
+    lan.ip("link add sw0 type bridge\nlink set lan0 master sw0\nlink set sw0 up\naddress add 10.77.0.1/24 dev sw0");
+    target.bridge("br0", "");
+    target.node.ip(&format!(
+        "link add ens192 type veth peer name lan1 netns {}\nlink set ens192 master br0\nlink set ens192 up",
+        lan.name()
+    ));
+    lan.ip("link set lan1 master sw0\nlink set lan1 up");
+    let forwards = |namespace: &Namespace, port: &str| {
+        namespace.link(port)["linkinfo"]["info_slave_data"]["state"] == "forwarding"
+    };
+    wait_until("the switch forwards", || {
+        forwards(lan, "lan0") && forwards(lan, "lan1") && forwards(&target.node, "ens192")
+    });
+    let guest = Namespace::new("guest");
+    source.node.ip(&format!(
+        "link add vethabc type veth peer name eth0 address {MAC} netns {}\nlink set vethabc master br0\nlink set vethabc up",
+        guest.name()
+    ));
+    guest.ip("link set eth0 up\naddress add 10.77.0.50/24 dev eth0");
+    lan.ip(&format!("neighbor add 10.77.0.50 lladdr {MAC} dev sw0 nud permanent"));
+    wait_until("the VM's port forwards", || forwards(&source.node, "vethabc"));
+    // A broadcast of the VM tells every switch where it is.
+    assert!(send_frame(&guest, "eth0", &frame([2, 0, 0, 0, 0, 0x99], 1)));
+    let where_it_is = || [&source.node, lan, &target.node].map(|namespace| forwarding_table(namespace, MAC));
+    wait_until("every switch knows the VM", || where_it_is().iter().all(|table| !table.is_empty()));
+    let before = where_it_is();
+
+    let _server = DhcpServer::on(
+        lan,
+        "sw0",
+        &source.files.join("leases"),
+        &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600", &format!("--dhcp-host={MAC},10.77.0.50")],
+    );
+    let traffic = Traffic::start(lan, &guest, "10.77.0.50");
+    for _ in 0..5 {
+        let pod = target.pod();
+        target.add(&probing(), &pod).ok();
+        target.del(&probing(), &pod).ok();
+    }
+    // One that is not answered asks more often, and from other places.
+    let pod = target.pod();
+    let mut unanswered = probing();
+    unanswered["dhcpProbe"] = json!({"timeout": "1s", "servers": ["192.0.2.1"]});
+    target.add(&unanswered, &pod).error(113);
+    traffic.assert_complete();
+    assert_eq!(where_it_is(), before, "no switch has learned the VM anywhere else");
+}
+
+#[test]
+fn an_offer_that_only_the_vms_present_node_gets_is_no_false_alarm() {
+    let lab = Lab::new("");
+    // As if the server had answered this MAC by unicast, which does not come here.
+    let _server = DhcpServer::with(
+        &lab,
+        &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600", &format!("--dhcp-host={MAC},ignore")],
+    );
+    let mut asked = probing();
+    asked["dhcpProbe"] = json!({"timeout": "1s"});
+    let pod = lab.pod();
+    lab.add(&asked, &pod).error(111);
+    assert!(send_frame(&lab.lan, "lan0", &frame([2, 0, 0, 0, 0, 0x99], 1)));
+    wait_until("the bridge knows the VM behind its uplink", || {
+        forwarding_table(&lab.node, MAC).contains("ens192")
+    });
+    let outcome = lab.add(&asked, &pod);
+    assert!(outcome.stderr.contains("may be answered there"), "{}", outcome.stderr);
+    outcome.ok();
+}
