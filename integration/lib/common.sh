@@ -9,6 +9,11 @@ packages() {
 iproute2 ip
 nftables nft
 dnsmasq-base dnsmasq
+kea-dhcp4-server kea-dhcp4
+isc-dhcp-server dhcpd
+isc-dhcp-relay dhcrelay
+udhcpd udhcpd
+iptables iptables-legacy
 busybox-static busybox
 strace strace
 time /usr/bin/time

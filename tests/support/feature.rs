@@ -46,12 +46,26 @@ pub fn needs(feature: Feature) -> bool {
     if present(feature) {
         return true;
     }
+    skipped(&format!("{feature:?}"));
+    false
+}
+
+/// Whether the test may go on, which runs a program that not every distribution has; where not, as with [`needs`].
+pub fn needs_program(name: &str) -> bool {
+    let folders = std::env::var("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).any(|folder| folder.join(name).exists());
+    if !found {
+        skipped(&format!("program {name}"));
+    }
+    found
+}
+
+fn skipped(need: &str) {
     let test = std::thread::current().name().unwrap_or("?").to_string();
-    println!("skipped: needs {feature:?}");
+    println!("skipped: needs {need}");
     if let Ok(path) = std::env::var("BRIDGE_DHCP_SKIPPED") {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
         // One write, so that the lines of parallel tests do not mix.
-        file.write_all(format!("{test}\tneeds {feature:?}\n").as_bytes()).unwrap();
+        file.write_all(format!("{test}\tneeds {need}\n").as_bytes()).unwrap();
     }
-    false
 }
