@@ -40,7 +40,7 @@ table! {
     the_server_ignores_this_mac: [] "", |lab| dnsmasq(lab, "--dhcp-host=02:00:00:00:00:99,ignore"), {} => 111 ["10.77.0.1 answers ", "but not 02:00:00:00:00:99", "denies this MAC"];
     a_switch_snoops: [] "", snooping_switch, {} => 111 ["DHCP snooping", "ephemeral"];
     a_hypervisor_drops_foreign_macs: [] "", foreign_macs_dropped, {} => 111 ["only this node's own MAC", "forged transmits"];
-    br_netfilter_drops: [BridgeNetfilter] "", forward_drop, {} => 112 ["br_netfilter", "bridge-nf-call-iptables", "sysctl -w"];
+    br_netfilter_drops: [BridgeNetfilter] "", forward_drop, {"macspoofchk": true} => 112 ["br_netfilter", "bridge-nf-call-iptables", "sysctl -w"];
     a_bridge_rule_drops: [] "", bridge_rule, {} => 112 ["nftables hook forward of table bridge guard chain forward", "nft list table bridge guard"];
     the_uplink_is_isolated: [] "", isolated_uplink, {"portIsolation": true} => 112 ["uplink ens192 is isolated", "isolated off"];
     the_server_is_a_rogue: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "1s", "servers": ["10.77.0.9"]}} => 113 ["rogue DHCP server 10.77.0.1 (MAC ", "10.77.0.9"];

@@ -85,7 +85,11 @@ fn a_busy_node_raises_no_false_alarm() {
     let busy = AtomicBool::new(true);
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| while busy.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while busy.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
         }
         let idle = Idle(&busy);
         let times = in_a_row(&lab, 40);

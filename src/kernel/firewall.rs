@@ -67,6 +67,10 @@ fn hook(message: &NetfilterMessage) -> Option<FirewallHook> {
             _ => {}
         }
     }
+    // Ours guards ports by name, and the temporary one is not among them.
+    if table.as_deref() == Some(super::nft::TABLE) {
+        return None;
+    }
     let hook = match number? {
         InetHookNumber::PreRouting => "prerouting",
         InetHookNumber::Forward => "forward",

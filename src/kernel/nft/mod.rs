@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use crate::kernel::netlink::Refusal;
 
 /// The name of our tables; each family has its own.
-const TABLE: &str = "bridge_dhcp";
+pub(super) const TABLE: &str = "bridge_dhcp";
 
 /// The host-side interfaces that have state in nftables, whether the interfaces still exist or not. Reads our own tables only.
 ///
