@@ -49,6 +49,35 @@ install_packages() {
     done
 }
 
+# unpacked NAME PACKAGE...: prints the folder that has these packages and whatever they need beyond what this machine has.
+# They are unpacked below the build's folder, not installed: no kernel, no service and no second container runtime
+# comes to the machine. Fails where the distribution does not have them.
+unpacked() (
+    name=$1
+    shift
+    folder=${CARGO_TARGET_DIR:-$here/target}/packages
+    mkdir -p "$folder"
+    exec 9>"$folder/lock"
+    flock 9
+    if [ ! -d "$folder/$name" ]; then
+        command -v apt-get >/dev/null || return
+        new=$(mktemp -d "$folder/new.XXXXXX")
+        trap 'rm -rf "$new"' EXIT
+        mkdir -p "$new/archives/partial" "$new/root"
+        fetch() {
+            apt-get install -y -qq --no-install-recommends --reinstall --download-only -o APT::Sandbox::User=root \
+                -o DPkg::Lock::Timeout=120 -o Dir::Cache::archives="$new/archives" "$@" >/dev/null 2>&1
+        }
+        fetch "$@" || { apt-get update -qq >/dev/null 2>&1 && fetch "$@"; } || return
+        for archive in "$new"/archives/*.deb; do dpkg-deb -x "$archive" "$new/root" || return; done
+        mv "$new/root" "$folder/$name"
+    fi
+    echo "$folder/$name"
+)
+
+# Where the loader finds the libraries of an unpacked folder.
+libraries() { echo "$1/usr/lib/$(uname -m)-linux-gnu:$1/lib/$(uname -m)-linux-gnu"; }
+
 # The musl target gives a static executable without a C toolchain; where it cannot be had, glibc is linked in.
 build_target() {
     local target
