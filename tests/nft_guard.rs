@@ -256,26 +256,3 @@ fn what_others_take_away_is_noticed_and_restored() {
         lab.node.enter(|| guard::protect("veth1", mac(OWN))).unwrap();
     }
 }
-
-#[test]
-fn ports_that_come_and_go_never_take_the_rule_from_each_other() {
-    let node = Namespace::new("node");
-    let start = Barrier::new(4);
-    std::thread::scope(|scope| {
-        for number in 0..4u8 {
-            let (node, start) = (&node, &start);
-            scope.spawn(move || {
-                node.enter(|| {
-                    let (port, own) = (format!("veth{number}"), mac([2, 0, 0, 0, 1, number]));
-                    start.wait();
-                    for _ in 0..10 {
-                        guard::protect(&port, own).unwrap();
-                        assert_eq!(guard::verify(&port, own).unwrap(), []);
-                        guard::unprotect(&port).unwrap();
-                    }
-                });
-            });
-        }
-    });
-    assert_eq!(ruleset(&node), "");
-}
