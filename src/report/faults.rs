@@ -218,7 +218,7 @@ pub fn nftables_refused(step: &Step, refusal: &Refusal) -> Error {
     let error = Error::new(Code::Nftables, format!("cannot {step}: nftables says {refusal}"));
     match refusal.errno {
         Errno::EPERM => error.remedy("run the plugin as root with CAP_NET_ADMIN"),
-        Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT => error.remedy(
+        Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT => error.remedy(
             "load the kernel's modules: modprobe -a nf_tables nft_chain_nat nft_masq; `nft list ruleset` shows whether it has nftables",
         ),
         _ => error.evidence("`nft list ruleset` shows what is there"),

@@ -90,7 +90,7 @@ fn undecodable(error: DecodeError) -> Refusal {
 ///
 /// # Errors
 /// The kernel's refusal; EAGAIN when the ruleset never held still.
-pub fn settle(mut attempt: impl FnMut(u32) -> Result<bool, Refusal>) -> Result<(), Refusal> {
+pub fn settle(mut attempt: impl FnMut(Option<u32>) -> Result<bool, Refusal>) -> Result<(), Refusal> {
     let mut last = Refusal::plain(Errno::EAGAIN);
     for _ in 0..TRIES {
         let before = generation()?;
@@ -118,16 +118,22 @@ pub fn steady<T>(mut read: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refu
     read()
 }
 
-/// The number of the ruleset's present state; every commit in this namespace changes it.
-fn generation() -> Result<u32, Refusal> {
+/// The number of the ruleset's present state, which every commit in this namespace changes; `None` without nf_tables.
+fn generation() -> Result<Option<u32>, Refusal> {
     let question = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
-    let answer = ask(NetfilterProtoFamily::Unspec, question)?.ok_or(Refusal::plain(Errno::EBADMSG))?;
+    let Some(answer) = ask(NetfilterProtoFamily::Unspec, question)? else { return Ok(None) };
     let attributes = answer.decode::<GenMessage>()?.attributes;
     let id = attributes.into_iter().find_map(|attribute| match attribute {
         GenAttribute::Id(id) => Some(id),
         _ => None,
     });
-    id.ok_or(Refusal::plain(Errno::EBADMSG))
+    id.map(Some).ok_or(Refusal::plain(Errno::EBADMSG))
+}
+
+/// Whether a question was refused because there is nothing to show: no such object (ENOENT), no nf_tables in this kernel (EINVAL,
+/// `nfnetlink_rcv_msg`), not this family (EAFNOSUPPORT), no nfnetlink at all (EPROTONOSUPPORT, of `socket(2)`).
+pub fn is_absence(refusal: &Refusal) -> bool {
+    matches!(refusal.errno, Errno::ENOENT | Errno::EINVAL | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT)
 }
 
 /// Asks for one object; `None` where there is no such object.
@@ -141,7 +147,7 @@ pub fn ask(family: NetfilterProtoFamily, question: NfTablesMessage) -> Result<Op
         Ok(false)
     });
     match outcome {
-        Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
+        Err(refusal) if is_absence(&refusal) => Ok(None),
         outcome => outcome.map(|()| answer),
     }
 }

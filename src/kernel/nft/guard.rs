@@ -2,7 +2,8 @@
 //!
 //! One table for all ports. Each frame costs one look-up in a hash set, and a second one at protected ports, however many
 //! these are. The rule looks at the port and at the Ethernet source and at nothing behind them, so it holds for every
-//! ethertype and under VLAN tags. An element of `ports` carries the port's address as its comment, so that both elements
+//! ethertype and under VLAN tags. It does not hold for frames to 01:80:c2:00:00:01-0f, which the bridge keeps for itself
+//! before the hook: none is forwarded, but the bridge learns their source unless the port's learning is off. An element of `ports` carries the port's address as its comment, so that both elements
 //! can be removed by the port's name alone.
 
 use std::collections::BTreeSet;
@@ -99,7 +100,7 @@ pub fn unprotect(port: &str) -> Result<(), Refusal> {
         }
         if !others {
             // Only this generation is known to have no other port.
-            BRIDGE.commit(vec![Table::delete()], Some(generation))?;
+            BRIDGE.commit(vec![Table::delete()], generation)?;
             return Ok(true);
         }
         let Some(element) = BRIDGE.element(&PORTS, &key)? else { return Ok(true) };

@@ -138,7 +138,7 @@ pub fn remove(host: &str) -> Result<(), Refusal> {
         INET.elements(&SOURCES6, &mut look)?;
         if !others {
             // Only this generation is known to have no other attachment.
-            INET.commit(vec![Table::delete()], Some(generation))?;
+            INET.commit(vec![Table::delete()], generation)?;
             return Ok(true);
         }
         if INET.chain(host)?.is_none() {

@@ -9,7 +9,7 @@ use netlink_packet_netfilter::nftables::{
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 
 use super::TABLE;
-use super::batch::{Answer, Change, ask, commit, dump, steady};
+use super::batch::{Answer, Change, ask, commit, dump, is_absence, steady};
 use super::chain::Chain;
 use super::rule::Seen;
 use crate::kernel::netlink::Refusal;
@@ -251,7 +251,7 @@ impl Table {
         let outcome =
             dump(self.family, question, |answer| Ok(read_elements(&answer)?.into_iter().any(&mut enough)));
         match outcome {
-            Err(refusal) if refusal.errno == nix::errno::Errno::ENOENT => Ok(false),
+            Err(refusal) if is_absence(&refusal) => Ok(false),
             outcome => outcome.map(|()| true),
         }
     }
