@@ -136,6 +136,28 @@ fn gc_by_hand_removes_what_no_named_container_owns() {
 }
 
 #[test]
+fn rules_of_vanished_ports_are_collected() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    lab.add(&vm_conf(json!({"macspoofchk": true})), &pod).ok();
+    let gc = |words: &str| {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let output = by_hand(&lab, &words, "");
+        (output.status.code(), json_of(&output)["rules"].clone())
+    };
+    assert_eq!(gc("gc --keep c1 --json"), (Some(0), json!([])), "the port is there");
+    let port = host_side("c1", "net1");
+    lab.node.ip(&format!("link del {port}"));
+    let rules = || text(&lab.node.pipe("nft", &["list", "ruleset"], "").stdout);
+    assert!(rules().contains(&port));
+    let found = json!([{"hostInterface": port, "outcome": "would remove"}]);
+    assert_eq!(gc("gc --keep c1 --dry-run --json"), (Some(1), found));
+    assert!(rules().contains(&port));
+    assert_eq!(gc("gc --keep c1 --json").1[0]["outcome"], "removed");
+    assert!(!rules().contains(&port));
+}
+
+#[test]
 fn gc_without_a_list_removes_nothing() {
     let lab = Lab::new("");
     let _pod = attach_three(&lab);

@@ -13,7 +13,7 @@ use crate::report::Error;
 use crate::request::environment::{Attachment, Command, Variables};
 use crate::request::name::{ContainerId, InterfaceName, NetworkName};
 use crate::request::{Request, read};
-use crate::run::gc::{Valid, collect, stale};
+use crate::run::gc::{Valid, collect, orphaned_rules, remove_rules, stale};
 use crate::run::unseen;
 
 const LONG: &str = "\
@@ -24,14 +24,17 @@ together with its container's network namespace; what can remain is one whose na
 never sent, a namespace that something keeps open), one of an ADD that was killed, and one chained to another plugin's
 interface. From the kernel alone these look like live ones, so the containers that live must be named:
 
-  crictl pods -q --state ready | bridge-dhcp gc --valid - --dry-run";
+  crictl pods -q --state ready | bridge-dhcp gc --valid - --dry-run
+
+nftables rules of ports that have vanished are collected, too.";
 
 const HELP: &str = "\
 FILE of --valid is either JSON, a list of {\"containerID\": ..., \"ifname\": ...} as in cni.dev/valid-attachments, or text with
 one CONTAINERID or CONTAINERID/IFNAME in each line.
 
---json prints {\"dryRun\": bool, \"stale\": [...]}, each with hostInterface, network, container, interface, pod (null where
-unknown), and outcome: \"would remove\", \"removed\", \"in use\" (an ADD is running) or \"failed\", then with error.
+--json prints {\"dryRun\": bool, \"stale\": [...], \"rules\": [...]}: stale attachments, each with hostInterface, network, container,
+interface, pod (null where unknown), and rules of vanished ports, each with hostInterface; both with outcome: \"would remove\",
+\"removed\", \"in use\" (an ADD is running) or \"failed\", then with error.
 
 Exit status: 0 nothing is left to remove, or --dry-run found nothing; 1 something could not be removed, or --dry-run found
 something; 2 the command line is wrong.";
@@ -65,6 +68,14 @@ enum Fate {
     Failed(Error),
 }
 
+/// What was found.
+#[derive(Default)]
+struct Swept {
+    attachments: Vec<(Link, Label, Fate)>,
+    /// nftables rules, by the port that has vanished.
+    rules: Vec<(String, Fate)>,
+}
+
 impl Gc {
     /// Collects, or shows what it would collect.
     ///
@@ -77,16 +88,18 @@ impl Gc {
                 .ok_or_else(|| Failure::Usage(format!("--network {name:?} is not the name of a CNI network")))
         });
         let network = network.transpose()?;
-        let fates = block_on(sweep(network.as_ref(), &valid, self.dry_run))?;
-        let open = |(_, _, fate): &(Link, Label, Fate)| matches!(fate, Fate::WouldRemove | Fate::Failed(_));
-        let verdict = if fates.iter().any(open) { Verdict::Findings } else { Verdict::Well };
+        let swept = block_on(sweep(network.as_ref(), &valid, self.dry_run))?;
+        let open = |fate: &Fate| matches!(fate, Fate::WouldRemove | Fate::Failed(_));
+        let left = swept.attachments.iter().any(|(.., fate)| open(fate))
+            || swept.rules.iter().any(|(_, fate)| open(fate));
         if self.json {
-            let shown: Vec<Value> = fates.iter().map(to_json).collect();
-            print_json(&json!({"dryRun": self.dry_run, "stale": shown}))?;
+            let stale: Vec<Value> = swept.attachments.iter().map(attachment_json).collect();
+            let rules: Vec<Value> = swept.rules.iter().map(rules_json).collect();
+            print_json(&json!({"dryRun": self.dry_run, "stale": stale, "rules": rules}))?;
         } else {
-            print(to_text(&fates, Palette::stdout()))?;
+            print(to_text(&swept, Palette::stdout()))?;
         }
-        Ok(verdict)
+        Ok(if left { Verdict::Findings } else { Verdict::Well })
     }
 
     fn valid(&self) -> Result<Valid, Failure> {
@@ -162,14 +175,10 @@ fn keep(valid: &mut Valid, text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-async fn sweep(
-    network: Option<&NetworkName>,
-    valid: &Valid,
-    dry_run: bool,
-) -> Result<Vec<(Link, Label, Fate)>, Failure> {
+async fn sweep(network: Option<&NetworkName>, valid: &Valid, dry_run: bool) -> Result<Swept, Failure> {
     let mut kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
     let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
-    let mut fates = Vec::new();
+    let mut swept = Swept::default();
     for (link, label) in stale(labelled, network, valid) {
         let fate = if dry_run {
             Fate::WouldRemove
@@ -180,10 +189,18 @@ async fn sweep(
                 Err(error) => Fate::Failed(error),
             }
         };
-        fates.push((link, label, fate));
+        swept.attachments.push((link, label, fate));
     }
-    fates.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
-    Ok(fates)
+    swept.attachments.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
+    for port in orphaned_rules(&kernel).await? {
+        let fate = if dry_run {
+            Fate::WouldRemove
+        } else {
+            remove_rules(&mut kernel, &port).await.map_or_else(Fate::Failed, |()| Fate::Removed)
+        };
+        swept.rules.push((port, fate));
+    }
+    Ok(swept)
 }
 
 fn outcome(fate: &Fate) -> (&'static str, Tone) {
@@ -195,32 +212,45 @@ fn outcome(fate: &Fate) -> (&'static str, Tone) {
     }
 }
 
-fn to_json((link, label, fate): &(Link, Label, Fate)) -> Value {
-    let mut shown = json!({
+fn attachment_json((link, label, fate): &(Link, Label, Fate)) -> Value {
+    let shown = json!({
         "hostInterface": link.name, "network": label.network, "container": label.container,
         "interface": label.ifname, "pod": label.pod, "outcome": outcome(fate).0,
     });
+    with_error(shown, fate)
+}
+
+fn rules_json((port, fate): &(String, Fate)) -> Value {
+    with_error(json!({"hostInterface": port, "outcome": outcome(fate).0}), fate)
+}
+
+fn with_error(mut shown: Value, fate: &Fate) -> Value {
     if let Fate::Failed(error) = fate {
         shown["error"] = error.msg().into();
     }
     shown
 }
 
-fn to_text(fates: &[(Link, Label, Fate)], palette: Palette) -> String {
-    if fates.is_empty() {
+fn to_text(swept: &Swept, palette: Palette) -> String {
+    let attachments = swept.attachments.iter().map(|(link, label, fate)| {
+        let who = format!("of {} in network {}", label.owner(), label.network);
+        (fate, link.name.clone(), harmless(&who))
+    });
+    let rules = swept
+        .rules
+        .iter()
+        .map(|(port, fate)| (fate, port.clone(), "which is gone: its nftables rules".into()));
+    let all: Vec<(&Fate, String, String)> = attachments.chain(rules).collect();
+    if all.is_empty() {
         return "no stale attachments\n".to_string();
     }
-    let rows: Vec<Vec<String>> = fates
-        .iter()
-        .map(|(link, label, fate)| {
-            let who = format!("of {} in network {}", label.owner(), label.network);
-            let error = if let Fate::Failed(error) = fate { error.msg() } else { "" };
-            vec![outcome(fate).0.to_string(), link.name.clone(), harmless(&who), error.to_string()]
-        })
-        .collect();
+    let row = |(fate, port, what): &(&Fate, String, String)| {
+        let error = if let Fate::Failed(error) = fate { error.msg() } else { "" };
+        vec![outcome(fate).0.to_string(), port.clone(), what.clone(), error.to_string()]
+    };
+    let text = table(&all.iter().map(row).collect::<Vec<_>>());
     // Coloured after the columns are aligned: escape sequences have no width.
-    let text = table(&rows);
-    let lines = text.lines().zip(fates).map(|(line, (_, _, fate))| {
+    let lines = text.lines().zip(&all).map(|(line, (fate, ..))| {
         let (word, tone) = outcome(fate);
         format!("{}{}\n", palette.paint(tone, word), line.strip_prefix(word).unwrap_or(line))
     });
