@@ -1,10 +1,13 @@
 //! The command line, for people and for the DaemonSet: one file per command, one exit status for all of them.
 
 mod completions;
+mod doctor;
 mod gc;
 mod install;
 mod list;
 mod output;
+mod probe;
+mod spinner;
 mod validate;
 
 use std::process::ExitCode;
@@ -26,6 +29,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Doctor(doctor::Doctor),
+    Probe(probe::Probe),
     Validate(validate::Validate),
     List(list::List),
     Gc(gc::Gc),
@@ -53,6 +58,8 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.command {
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Probe(probe) => probe.run(),
         Command::Validate(validate) => validate.run(),
         Command::List(list) => list.run(),
         Command::Gc(gc) => gc.run(),

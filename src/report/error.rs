@@ -150,6 +150,16 @@ impl Error {
         &self.msg
     }
 
+    /// The observations that support the fact.
+    pub fn observations(&self) -> &[String] {
+        &self.evidence
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
     /// The error object on standard output (CNI spec section 5, "Error").
     pub fn to_json(&self, version: &str) -> serde_json::Value {
         let (code, details) = (self.code as u32, self.details());

@@ -72,8 +72,7 @@ impl Finding {
 
     /// What ADD itself would say.
     pub fn refusal(rule: &'static str, place: Place, error: &Error) -> Self {
-        let details = error.details();
-        let remedy = details.lines().find_map(|line| line.strip_prefix("remedy: ")).map(str::to_string);
+        let remedy = error.advice().map(str::to_string);
         Self { severity: Severity::Error, rule, place, message: error.to_string(), remedy }
     }
 

@@ -1,0 +1,143 @@
+//! `doctor`: all checks of a bridge and a VLAN in order, each with verdict, evidence and remedy.
+
+mod checks;
+
+use serde_json::{Value, json};
+
+use self::checks::{Check, Judgement, Seen};
+use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
+use super::probe::Asking;
+use super::{Verdict, block_on};
+use crate::kernel::linux::Linux;
+use crate::kernel::{firewall, ports};
+use crate::plan::facts::{BridgeSeen, Link};
+use crate::run::unseen;
+
+const HELP: &str = "\
+--json prints {\"verdict\": \"ok\", \"warn\" or \"fail\", \"bridge\": ..., \"vlan\": ..., \"checks\": [...]}, each check with name, verdict (\"ok\",
+\"warn\", \"fail\", \"skipped\"), code (the plugin's error code, or null), message, evidence (a list), remedy (or null).
+
+Exit status: 0 no check failed, 1 one did, 2 the command line is wrong.";
+
+/// Check a bridge and a VLAN from the NIC to the DHCP server, and say what to do
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
+pub struct Doctor {
+    #[command(flatten)]
+    asking: Asking,
+    /// Look only, do not ask for a DHCP offer
+    #[arg(long)]
+    no_probe: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    /// Examines.
+    ///
+    /// # Errors
+    /// The kernel's refusal to be looked at.
+    pub fn run(self) -> Result<Verdict, Failure> {
+        let checks = block_on(self.examine())?;
+        let worst = checks.iter().map(|check| check.judgement).max().unwrap_or(Judgement::Ok);
+        if self.json {
+            let shown: Vec<Value> = checks.iter().map(Check::to_json).collect();
+            print_json(&json!({
+                "verdict": worst.word(), "bridge": self.asking.bridge.as_str(), "vlan": self.asking.vlan, "checks": shown,
+            }))?;
+        } else {
+            print(self.to_text(&checks, worst, Palette::stdout()))?;
+        }
+        Ok(if worst == Judgement::Fail { Verdict::Findings } else { Verdict::Well })
+    }
+
+    async fn examine(&self) -> Result<Vec<Check>, Failure> {
+        let seen = self.look().await?;
+        let mut checks = checks::judge(&seen);
+        checks.push(match &seen.bridge {
+            _ if self.no_probe => Check::skipped("dhcp", "not asked (--no-probe)"),
+            _ if !seen.can_be_asked() => Check::skipped("dhcp", "cannot be asked through this bridge"),
+            _ => checks::dhcp(self.asking.ask().await),
+        });
+        Ok(checks)
+    }
+
+    async fn look(&self) -> Result<Seen, Failure> {
+        let name = self.asking.bridge.as_str();
+        let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+        let bridge = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
+        let mut seen = Seen {
+            name: name.to_string(),
+            vlans: self.asking.vlans(),
+            mac: self.asking.mac,
+            bridge,
+            uplinks: Vec::new(),
+            ports: 0,
+            firewall: None,
+            learned: None,
+        };
+        let Some(link) = seen.link().cloned() else { return Ok(seen) };
+        let unread = |refusal| unseen(&format!("the ports of {name}"), &refusal);
+        seen.uplinks = kernel.uplinks(&link, |_| false).await.map_err(unread)?;
+        ports::read(link.index, |_| {
+            seen.ports += 1;
+            false
+        })
+        .map_err(unread)?;
+        // A kernel that does not list its rules is no reason to stop: the check says that it is unknown.
+        seen.firewall = firewall::read().await.ok();
+        seen.learned = self.learned(&kernel, &link).await?;
+        Ok(seen)
+    }
+
+    /// The port behind which the bridge has learned the MAC that was asked for.
+    async fn learned(&self, kernel: &Linux, link: &Link) -> Result<Option<Link>, Failure> {
+        let Some(mac) = self.asking.mac else { return Ok(None) };
+        let filtering = link.bridge.as_ref().filter(|bridge| bridge.vlan_filtering);
+        let vlan = filtering.map(|bridge| self.asking.vlan.unwrap_or(bridge.default_pvid));
+        let port = kernel.learned_on(link, mac, vlan).await;
+        Ok(port.map_err(|refusal| unseen("the forwarding table", &refusal))?)
+    }
+
+    fn to_text(&self, checks: &[Check], worst: Judgement, palette: Palette) -> String {
+        let first = checks.iter().find(|check| check.judgement == worst);
+        let essence = match (worst, first) {
+            (Judgement::Ok | Judgement::Skipped, _) | (_, None) => "nothing is wrong".to_string(),
+            (_, Some(check)) => check.message.clone(),
+        };
+        let verdict = palette.paint(worst.tone(), worst.shown());
+        let mut text = format!("{verdict}: {}: {}\n\n", self.asking.place(), harmless(&essence));
+        let row = |check: &Check| {
+            vec![check.judgement.shown().to_string(), check.name.to_string(), harmless(&check.message)]
+        };
+        let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
+        let indent = " ".repeat(
+            rows.iter().map(|row| row[0].chars().count()).max().unwrap_or_default()
+                + rows.iter().map(|row| row[1].chars().count()).max().unwrap_or_default()
+                + 4,
+        );
+        for (line, check) in table(&rows).lines().zip(checks) {
+            let word = check.judgement.shown();
+            let rest = line.strip_prefix(word).unwrap_or(line);
+            text += &format!("{}{rest}\n", palette.paint(check.judgement.tone(), word));
+            for evidence in &check.evidence {
+                text += &format!("{indent}{}\n", palette.paint(Tone::Faint, harmless(evidence)));
+            }
+            if let Some(remedy) = &check.remedy {
+                text += &format!("{indent}remedy: {}\n", harmless(remedy));
+            }
+        }
+        text
+    }
+}
+
+impl Seen {
+    /// The bridge, where it is one.
+    fn link(&self) -> Option<&Link> {
+        match &self.bridge {
+            BridgeSeen::Present(link) if link.bridge.is_some() => Some(link),
+            BridgeSeen::Present(_) | BridgeSeen::Missing { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `doctor` and `probe` by hand: each fault of a node provoked for real, what they say about it, how they end.
+
+mod support;
+
+use std::process::Output;
+
+use serde_json::Value;
+use support::Lab;
+use support::feature::{Feature, needs};
+use support::guest::DhcpServer;
+use support::namespace::text;
+use support::plugin::executable;
+
+fn by_hand(lab: &Lab, line: &str) -> Output {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    lab.node.pipe(&executable(), &words, "")
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+}
+
+/// What `doctor` says as JSON, after its exit status was compared with its verdict.
+fn doctor(lab: &Lab, line: &str) -> Value {
+    let output = by_hand(lab, &format!("doctor --json {line}"));
+    let shown = json_of(&output);
+    let failed = shown["verdict"] == "fail";
+    assert_eq!(output.status.code(), Some(i32::from(failed)), "{shown}");
+    shown
+}
+
+fn check<'a>(shown: &'a Value, name: &str) -> &'a Value {
+    let checks = shown["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name} in {shown}"))
+}
+
+/// The names of the checks that ended like this.
+fn ended(shown: &Value, verdict: &str) -> Vec<String> {
+    let checks = shown["checks"].as_array().unwrap().iter().filter(|check| check["verdict"] == verdict);
+    checks.map(|check| check["name"].as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn a_healthy_bridge_passes_all_checks() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let shown = doctor(&lab, "--bridge br0 --mac 02:00:00:00:00:77");
+    assert_eq!(ended(&shown, "fail"), [""; 0], "{shown}");
+    assert_eq!(ended(&shown, "skipped"), [""; 0], "{shown}");
+    let offer = check(&shown, "dhcp")["message"].as_str().unwrap().to_string();
+    assert!(offer.contains("10.77.0.1"), "{offer}");
+    assert_eq!(check(&shown, "uplink")["message"], "ens192");
+
+    let said = text(&by_hand(&lab, "doctor --bridge br0").stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("ok: bridge br0: nothing is wrong"), "{said}");
+    assert!(lines.iter().any(|line| line.starts_with("ok  dhcp")), "{said}");
+    assert!(!said.contains('\x1b') && lines.len() > 10, "{said}");
+}
+
+#[test]
+fn each_fault_is_the_one_check_that_fails() {
+    let cases: [(&str, &str, &str, u64, &str); 6] = [
+        ("", "--bridge nope", "bridge", 100, "br0"),
+        ("", "--bridge ens192", "bridge", 101, "veth"),
+        ("link set br0 down", "--bridge br0", "up", 102, "ip link set br0 up"),
+        ("", "--bridge br0 --vlan 120", "vlan_filtering", 103, "vlan_filtering 1"),
+        ("link del ens192", "--bridge br0", "uplink", 105, "NodeNetworkConfigurationPolicy"),
+        ("link set ens192 down", "--bridge br0", "carrier", 106, "ens192"),
+    ];
+    for (change, line, failing, code, part) in cases {
+        let lab = Lab::new("");
+        lab.node.ip(change);
+        let shown = doctor(&lab, &format!("{line} --no-probe"));
+        assert_eq!(ended(&shown, "fail"), [failing], "{change} {line}: {shown}");
+        let check = check(&shown, failing);
+        assert_eq!(check["code"], code, "{shown}");
+        assert!(check.to_string().contains(part) && check["remedy"].is_string(), "{part} in {check}");
+
+        let output = by_hand(&lab, &format!("doctor {line} --no-probe"));
+        let said = text(&output.stdout);
+        assert!(
+            said.starts_with("FAIL: bridge ")
+                && said.lines().next().unwrap().contains(&format!("code {code}"))
+        );
+        assert!(said.contains("remedy: ") && output.status.code() == Some(1), "{said}");
+    }
+}
+
+#[test]
+fn a_vlan_that_is_not_on_the_uplink_is_named_with_the_command() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let shown = doctor(&lab, "--bridge br0 --vlan 120 --no-probe");
+    assert_eq!(ended(&shown, "fail"), ["vlan"]);
+    assert_eq!(check(&shown, "vlan")["remedy"], "bridge vlan add dev ens192 vid 120");
+    lab.node.run("bridge vlan add dev ens192 vid 120");
+    assert_eq!(ended(&doctor(&lab, "--bridge br0 --vlan 120 --no-probe"), "fail"), [""; 0]);
+}
+
+#[test]
+fn what_is_only_doubtful_warns() {
+    let lab = Lab::new("");
+    lab.node.ip("link set br0 mtu 9000\nlink set br0 type bridge stp_state 1");
+    let shown = doctor(&lab, "--bridge br0 --no-probe");
+    let warned = ended(&shown, "warn");
+    assert!(warned.contains(&"stp".into()) && warned.contains(&"mtu".into()), "{shown}");
+    assert!(check(&shown, "mtu")["message"].as_str().unwrap().contains("9000"));
+    assert_eq!(check(&shown, "mtu")["remedy"], "ip link set ens192 mtu 9000");
+}
+
+#[test]
+fn a_full_bridge_and_a_known_mac_are_seen() {
+    let lab = Lab::new("");
+    let many: String = (0..1022)
+        .map(|n| format!("link add p{n} type veth peer name q{n}\nlink set p{n} master br0\n"))
+        .collect();
+    lab.node.ip(&format!("{many}link set p7 up\nlink set q7 up"));
+    lab.node.run("bridge fdb add 02:00:00:00:00:77 dev p7 master dynamic");
+    let shown = doctor(&lab, "--bridge br0 --no-probe --mac 02:00:00:00:00:77");
+    assert_eq!(check(&shown, "ports")["code"], 108);
+    assert!(check(&shown, "mac")["message"].as_str().unwrap().contains("behind p7"), "{shown}");
+}
+
+#[test]
+fn rules_that_drop_bridged_frames_by_default_are_named() {
+    let lab = Lab::new("");
+    let rules =
+        "table bridge guard {\nchain frames {\ntype filter hook forward priority 0; policy drop;\n}\n}";
+    assert!(lab.node.pipe("nft", &["-f", "-"], rules).status.success());
+    let shown = doctor(&lab, "--bridge br0 --no-probe");
+    let check = check(&shown, "firewall");
+    assert_eq!(check["verdict"], "warn");
+    assert!(check["evidence"].to_string().contains("bridge guard frames"), "{check}");
+}
+
+#[test]
+fn a_probe_shows_the_offer_or_the_cause() {
+    let lab = Lab::new("");
+    let nobody = by_hand(&lab, "probe --bridge br0 --timeout 700ms --json");
+    let shown = json_of(&nobody);
+    assert_eq!((nobody.status.code(), &shown["answered"]), (Some(1), &false.into()));
+    assert_eq!((&shown["error"]["code"], &shown["report"]), (&110.into(), &Value::Null), "{shown}");
+    assert!(shown["error"]["remedy"].is_string() && shown["error"]["evidence"].is_array());
+
+    let _server = DhcpServer::start(&lab);
+    let output = by_hand(&lab, "probe --bridge br0 --mac 02:00:00:00:00:77 --json");
+    let shown = json_of(&output);
+    assert_eq!((output.status.code(), &shown["error"]), (Some(0), &Value::Null));
+    assert_eq!(shown["report"]["client"], "02:00:00:00:00:77");
+    assert_eq!(shown["report"]["offers"][0]["server"], "10.77.0.1");
+    let said = text(&by_hand(&lab, "probe --bridge br0").stdout);
+    assert!(
+        said.starts_with("ok: DHCP answers on bridge br0\n") && said.contains("router 10.77.0.1"),
+        "{said}"
+    );
+
+    for (restriction, code) in [("--server 10.77.0.9", 113), ("--subnet 10.78.0.0/24", 114)] {
+        let output = by_hand(&lab, &format!("probe --bridge br0 --timeout 700ms {restriction}"));
+        let said = text(&output.stdout);
+        assert!(said.starts_with("FAIL: ") && said.contains(&format!("code {code}")), "{said}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+    let matching = "probe --bridge br0 --server 10.77.0.1 --subnet 10.77.0.0/24";
+    assert_eq!(by_hand(&lab, matching).status.code(), Some(0));
+}
+
+#[test]
+fn a_doctor_tells_when_nobody_answers() {
+    let lab = Lab::new("");
+    let shown = doctor(&lab, "--bridge br0 --timeout 700ms");
+    assert_eq!(ended(&shown, "fail"), ["dhcp"]);
+    assert_eq!(check(&shown, "dhcp")["code"], 110);
+    // What makes asking pointless is said once.
+    lab.node.ip("link set br0 down");
+    let shown = doctor(&lab, "--bridge br0");
+    assert_eq!(
+        (ended(&shown, "fail"), &check(&shown, "dhcp")["verdict"]),
+        (vec!["up".into()], &"skipped".into())
+    );
+}
+
+#[test]
+fn a_terminal_sees_colour_and_a_sign_of_life_unless_it_does_not_want_them() {
+    let lab = Lab::new("");
+    let on_terminal = |environment: &str| {
+        let line = format!("exec env {environment} '{}' probe --bridge br0 --timeout 700ms", executable());
+        text(&lab.node.pipe("script", &["-qec", &line, "/dev/null"], "").stdout)
+    };
+    let said = on_terminal("TERM=xterm");
+    assert!(said.contains("asking for a DHCP offer on bridge br0") && said.contains("0.3 s"), "{said}");
+    assert!(said.contains("\x1b[1;31mFAIL"), "{said}");
+    let plain = on_terminal("TERM=xterm NO_COLOR=1");
+    assert!(plain.contains("FAIL: ") && !plain.contains("\x1b[1;31m"), "{plain}");
+    let piped = by_hand(&lab, "probe --bridge br0 --timeout 700ms");
+    assert!(piped.stderr.is_empty(), "{}", text(&piped.stderr));
+}
+
+#[test]
+fn wrong_arguments_end_with_2() {
+    let lab = Lab::empty();
+    for line in [
+        "doctor",
+        "probe",
+        "probe --bridge a/b",
+        "probe --bridge br0 --vlan 0",
+        "probe --bridge br0 --vlan 4095",
+        "probe --bridge br0 --mac 01:00:00:00:00:01",
+        "probe --bridge br0 --timeout 6",
+        "probe --bridge br0 --timeout 10m",
+        "probe --bridge br0 --server x",
+        "probe --bridge br0 --subnet 10.0.0.1",
+        "probe --bridge br0 --subnet fd00::/8",
+    ] {
+        let output = by_hand(&lab, line);
+        assert!(output.status.code() == Some(2) && output.stdout.is_empty(), "{line}");
+    }
+    for line in ["--help", "-V", "doctor --help", "probe -h"] {
+        let output = by_hand(&lab, line);
+        assert!(output.status.success() && !output.stdout.is_empty() && output.stderr.is_empty(), "{line}");
+    }
+}
