@@ -80,7 +80,7 @@ fn each_fault_is_the_one_check_that_fails() {
         let output = by_hand(&lab, &format!("doctor {line} --no-probe"));
         let said = text(&output.stdout);
         assert!(
-            said.starts_with("FAIL: bridge ")
+            said.starts_with("FAIL: ")
                 && said.lines().next().unwrap().contains(&format!("code {code}"))
         );
         assert!(said.contains("remedy: ") && output.status.code() == Some(1), "{said}");

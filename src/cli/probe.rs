@@ -135,7 +135,7 @@ fn answered(asking: &Asking, report: &Report, palette: Palette) -> String {
         text += &format!("  offer    {offer}\n           {}\n", details(offer));
     }
     text += &format!(
-        "  asked    for {}, sent from {}: {} DISCOVERs out, {} replies in, {:.1} ms in all\n",
+        "  asked    for {}, sent from {}: DISCOVERs out: {}, replies in: {}, {:.1} ms in all\n",
         report.client, report.source, report.discovers_sent, report.replies_seen, report.elapsed_ms
     );
     for warning in &report.warnings {

@@ -52,7 +52,7 @@ pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {
 fn told(place: &str, asked: &Asked) -> String {
     let Asked { identity, answers, counters } = asked;
     let mut line = format!(
-        "asked from {place} as {} (source {}): {} DISCOVERs sent, {} frames to DHCP clients seen",
+        "asked from {place} as {} (source {}): DISCOVERs sent: {}, frames to DHCP clients seen: {}",
         identity.chaddr, identity.source, counters.sent, counters.frames
     );
     for (count, what) in [

@@ -103,11 +103,13 @@ impl Doctor {
     fn to_text(&self, checks: &[Check], worst: Judgement, palette: Palette) -> String {
         let first = checks.iter().find(|check| check.judgement == worst);
         let essence = match (worst, first) {
-            (Judgement::Ok | Judgement::Skipped, _) | (_, None) => "nothing is wrong".to_string(),
+            (Judgement::Ok | Judgement::Skipped, _) | (_, None) => {
+                format!("{}: nothing is wrong", self.asking.place())
+            }
             (_, Some(check)) => check.message.clone(),
         };
         let verdict = palette.paint(worst.tone(), worst.shown());
-        let mut text = format!("{verdict}: {}: {}\n\n", self.asking.place(), harmless(&essence));
+        let mut text = format!("{verdict}: {}\n\n", harmless(&essence));
         let row = |check: &Check| {
             vec![check.judgement.shown().to_string(), check.name.to_string(), harmless(&check.message)]
         };
