@@ -29,6 +29,19 @@ fn installed(folder: &Path) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
+/// An installation that lingers in the moment after the rename, where a file still open for writing would be one that
+/// nobody can execute.
+fn installed_slowly(folder: &Path) {
+    let output = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "inject=?rename,renameat,renameat2:delay_exit=100000"])
+        .arg(executable())
+        .args(["install", "--dest"])
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
 fn file_names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<String> =
@@ -124,7 +137,11 @@ fn not_one_call_fails_while_it_is_replaced() {
             for round in 0..10 {
                 let before = (versions.load(Ordering::SeqCst), adds.load(Ordering::SeqCst));
                 older_version(&folder);
-                installed(&folder);
+                if round % 2 == 0 {
+                    installed(&folder)
+                } else {
+                    installed_slowly(&folder)
+                }
                 assert!(is_current(&folder), "round {round}");
                 wait_until("it was called again", || {
                     versions.load(Ordering::SeqCst) > before.0 && adds.load(Ordering::SeqCst) > before.1
