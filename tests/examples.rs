@@ -1,0 +1,555 @@
+//! Every file of conf-examples does what its README says: networks are attached, checked and detached in the lab, the
+//! objects around them have the shape that their kinds require, and the installation's commands install.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Value, json};
+use support::feature::{Feature, needs};
+use support::guest::{DhcpServer, lease, wire};
+use support::namespace::{Namespace, text};
+use support::plugin::{Call, executable};
+use support::{Before, Lab, host_side, wait_until, with_result};
+
+const MAC: &str = "02:00:00:00:00:10";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conf-examples")
+}
+
+/// All files below a folder whose names have this ending.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let mut found: Vec<_> =
+        files.into_iter().filter(|path| path.extension().is_some_and(|other| other == ending)).collect();
+    found.extend(folders.iter().flat_map(|inner| self::files(inner, ending)));
+    found.sort();
+    found
+}
+
+fn json_of(node: &Yaml) -> Value {
+    match node {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(value)) => json!(value),
+        Yaml::Value(Scalar::Integer(value)) => json!(value),
+        Yaml::Value(Scalar::String(value)) => json!(value),
+        Yaml::Sequence(nodes) => nodes.iter().map(json_of).collect(),
+        Yaml::Mapping(entries) => {
+            let entry = |(key, value): (&Yaml, &Yaml)| (key.as_str().unwrap().to_string(), json_of(value));
+            Value::Object(entries.iter().map(entry).collect())
+        }
+        other => panic!("not for Kubernetes: {other:?}"),
+    }
+}
+
+fn yaml(source: &str) -> Value {
+    let documents = Yaml::load_from_str(source).unwrap();
+    assert_eq!(documents.len(), 1, "one object to a file");
+    json_of(&documents[0])
+}
+
+fn object(path: &Path) -> Value {
+    yaml(&std::fs::read_to_string(path).unwrap())
+}
+
+/// The plugins of an example, each as a runtime completes it.
+fn plugins(name: &str) -> Vec<Value> {
+    let path = folder().join(name);
+    let config: Value = if name.ends_with(".yaml") {
+        serde_json::from_str(object(&path)["spec"]["config"].as_str().unwrap()).unwrap()
+    } else {
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let complete = |plugin: &Value| {
+        let mut plugin = plugin.clone();
+        for key in ["cniVersion", "name"] {
+            plugin[key] = config[key].clone();
+        }
+        plugin
+    };
+    config["plugins"]
+        .as_array()
+        .map_or_else(|| vec![config.clone()], |list| list.iter().map(complete).collect())
+}
+
+/// A node as the example's README describes it, and the example's network on it.
+struct Site {
+    lab: Lab,
+    plugins: Vec<Value>,
+    _server: Option<DhcpServer>,
+}
+
+impl Site {
+    /// `br-external` on a LAN with its DHCP server, or `br-trunk`; any other bridge is made by the plugin.
+    fn new(name: &str) -> Self {
+        let mut plugins = plugins(name);
+        let bridge = plugins[0]["bridge"].as_str().unwrap().to_string();
+        let lab = Lab::empty();
+        let mut server = None;
+        match bridge.as_str() {
+            "br-external" => {
+                lab.bridge(&bridge, "");
+                lab.uplink(&bridge, "ens192");
+                server = Some(DhcpServer::start(&lab));
+            }
+            "br-trunk" => {
+                lab.bridge(&bridge, "vlan_filtering 1");
+                lab.uplink(&bridge, "ens224");
+                lab.node.ip("link set ens224 mtu 9000\nlink set br-trunk mtu 9000");
+                lab.node.run("bridge vlan add dev ens224 vid 100-199");
+                lab.node.run("bridge vlan add dev ens224 vid 300");
+            }
+            _ => {}
+        }
+        // What IPAM plugins keep on the machine stays with the test.
+        match plugins[0]["ipam"]["type"].as_str() {
+            Some("host-local") => plugins[0]["ipam"]["dataDir"] = json!(lab.files.join("ipam")),
+            Some("dhcp") => plugins[0]["ipam"]["daemonSocketPath"] = json!(lab.files.join("dhcp.sock")),
+            _ => {}
+        }
+        Self { lab, plugins, _server: server }
+    }
+
+    /// A call of one plugin of the network, with the MAC that the virtual machine asks for.
+    fn call<'a>(&'a self, operation: &str, plugin: &Value, previous: &Value, pod: &Namespace) -> Call<'a> {
+        let conf = if previous.is_null() { plugin.clone() } else { with_result(plugin, previous) };
+        let call = self.lab.call(operation, &conf, "c1", pod.path(), "net1");
+        let call = call.set("CNI_ARGS", &format!("IgnoreUnknown=1;MAC={MAC}"));
+        match plugin["type"].as_str().unwrap() {
+            "bridge-dhcp" => call,
+            other => call.under(&["sh", "-c", &format!("exec /usr/lib/cni/{other}")]),
+        }
+    }
+
+    fn add(&self, pod: &Namespace) -> Value {
+        let one = |previous: Value, plugin: &Value| self.call("ADD", plugin, &previous, pod).run().ok();
+        self.plugins.iter().fold(Value::Null, one)
+    }
+
+    fn del(&self, result: &Value, pod: &Namespace) {
+        for plugin in self.plugins.iter().rev() {
+            self.call("DEL", plugin, result, pod).run().ok();
+        }
+    }
+
+    /// ADD, what the README says that one sees, CHECK, DEL, and nothing is left.
+    fn try_out(&self, look: impl FnOnce(&Lab, &Namespace, &Value)) {
+        let pod = self.lab.pod();
+        if self.plugins[0]["bridge"] != "br-external" {
+            // A bridge that the plugin makes stays, with its gateway's address and forwarding: made before.
+            self.del(&self.add(&pod), &pod);
+        }
+        let before = Before::new(&self.lab, &pod);
+        let result = self.add(&pod);
+        look(&self.lab, &pod, &result);
+        for plugin in &self.plugins {
+            // CHECK came with 0.4.0; `bridge` fails it without IPAM, whoever comes behind.
+            if plugin["cniVersion"] != "0.3.1" && plugin["type"] != "bridge" {
+                self.call("CHECK", plugin, &result, &pod).run().ok();
+            }
+        }
+        self.del(&result, &pod);
+        wait_until("the kernel removes the probe's port", || {
+            !self.lab.ports("br-external").iter().any(|port| port.starts_with("vethprobe"))
+        });
+        before.assert_unchanged("after DEL");
+    }
+
+    /// Without its uplink the example fails with this code and leaves nothing.
+    fn fails_without_uplink(&self, code: u64) {
+        self.lab.node.ip("link del ens192");
+        let pod = self.lab.pod();
+        let before = Before::new(&self.lab, &pod);
+        self.call("ADD", &self.plugins[0], &Value::Null, &pod).run().error(code);
+        before.assert_unchanged("after the failed ADD");
+    }
+}
+
+/// The lease of a guest that KubeVirt puts behind the interface; its wiring goes again.
+fn guest_lease(pod: &Namespace) -> Option<String> {
+    let guest = wire(pod, "net1", MAC, 1500);
+    let address = lease(&guest);
+    pod.ip("link del k6t-x\nlink del tapx");
+    address
+}
+
+/// The VLANs of the host side, each with what it has besides being there.
+fn vlans(lab: &Lab) -> Value {
+    let mut vlans = lab.node.vlans(&host_side("c1", "net1"));
+    for vlan in &mut vlans {
+        vlan.as_object_mut().unwrap().retain(|_, value| *value != json!([]));
+    }
+    vlans.into()
+}
+
+#[test]
+fn vm_lan() {
+    Site::new("vm-lan.yaml").try_out(|_, pod, _| {
+        assert_eq!(
+            (&pod.link("net1")["operstate"], &pod.link("net1")["address"]),
+            (&json!("DOWN"), &json!(MAC))
+        );
+        assert!(guest_lease(pod).is_some_and(|address| address.starts_with("10.77.0.")));
+    });
+}
+
+#[test]
+fn vm_lan_probe() {
+    let site = Site::new("vm-lan-probe.yaml");
+    site.try_out(|_, pod, _| assert!(guest_lease(pod).is_some()));
+    site.fails_without_uplink(105);
+}
+
+#[test]
+fn vm_vlan() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    Site::new("vm-vlan.yaml").try_out(|lab, _, _| {
+        assert_eq!(vlans(lab), json!([{"vlan": 120, "flags": ["PVID", "Egress Untagged"]}]));
+    });
+}
+
+#[test]
+fn vm_trunk() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    Site::new("vm-trunk.yaml").try_out(|lab, _, _| {
+        assert_eq!(
+            vlans(lab),
+            json!([
+                {"vlan": 100, "vlanEnd": 119},
+                {"vlan": 120, "flags": ["PVID", "Egress Untagged"]},
+                {"vlan": 121, "vlanEnd": 199},
+                {"vlan": 300},
+            ])
+        );
+    });
+}
+
+#[test]
+fn vm_jumbo() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    Site::new("vm-jumbo.yaml").try_out(|_, pod, _| assert_eq!(pod.link("net1")["mtu"], 9000));
+}
+
+#[test]
+fn vm_static() {
+    let site = Site::new("vm-static.yaml");
+    site.try_out(|_, pod, _| assert_eq!(pod.link("net1")["address"], MAC));
+    site.fails_without_uplink(105);
+}
+
+#[test]
+fn vm_macspoofchk() {
+    Site::new("vm-macspoofchk.yaml").try_out(|lab, _, _| {
+        let host = host_side("c1", "net1");
+        assert_eq!(lab.port(&host)["linkinfo"]["info_slave_data"]["isolated"], true);
+        assert!(lab.node.run("nft list ruleset").contains(&format!("\"{host}\" . {MAC}")));
+    });
+}
+
+#[test]
+fn pod_host_local() {
+    if !needs(Feature::Nat) {
+        return;
+    }
+    Site::new("pod-host-local.yaml").try_out(|lab, pod, result| {
+        // The first address went to the attachment that made the bridge.
+        assert_eq!(result["ips"][0]["address"], "10.88.0.101/24");
+        let gateways = lab.node.addresses()["br-local"].to_string();
+        assert!(gateways.contains("10.88.0.1/24") && gateways.contains("fd00:10:88::1/64"), "{gateways}");
+        for gateway in ["10.88.0.1", "fd00:10:88::1"] {
+            pod.run(&format!("busybox ping -c 1 -W 10 {gateway}"));
+        }
+        assert!(lab.node.run("nft list ruleset").contains("masquerade"));
+    });
+}
+
+/// The `dhcp` plugin's daemon, ended with the value.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(lab: &Lab) -> Self {
+        let socket = lab.files.join("dhcp.sock");
+        let mut command = Command::new("/usr/lib/cni/dhcp");
+        command.args(["daemon", "-socketpath"]).arg(&socket).stdin(Stdio::null()).stderr(Stdio::null());
+        let daemon = Self(lab.node.enter(|| command.spawn()).unwrap());
+        wait_until("the daemon listens", || socket.exists());
+        daemon
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn pod_dhcp() {
+    let site = Site::new("pod-dhcp.yaml");
+    let _daemon = Daemon::start(&site.lab);
+    site.try_out(|_, pod, result| {
+        let address = result["ips"][0]["address"].as_str().unwrap();
+        assert!(address.starts_with("10.77.0.1") && address.ends_with("/24"), "{address}");
+        assert_eq!(pod.addresses()["net1"][0], address);
+    });
+}
+
+#[test]
+fn pod_tuning() {
+    Site::new("pod-tuning.yaml").try_out(|_, pod, _| {
+        assert_eq!(pod.addresses()["net1"][0], "10.77.0.50/24");
+        pod.run("busybox ping -c 1 -W 10 10.77.0.1");
+        let limit = pod.enter(|| std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap());
+        assert_eq!(limit.trim(), "500");
+    });
+}
+
+#[test]
+fn chained() {
+    Site::new("chained.yaml").try_out(|lab, pod, result| {
+        assert_eq!(result["interfaces"].as_array().unwrap().len(), 3);
+        let host = result["interfaces"][1]["name"].as_str().unwrap();
+        assert_eq!(lab.port(host)["master"], "br-external");
+        assert_eq!(lab.port(&host_side("c1", "net1"))["ifname"], host, "the same link by its other name");
+        let mac = pod.link("net1")["address"].as_str().unwrap().to_string();
+        assert!(lab.node.run("nft list ruleset").contains(&format!("\"{host}\" . {mac}")));
+    });
+}
+
+#[test]
+fn runtime() {
+    if !needs(Feature::Nat) {
+        return;
+    }
+    Site::new("runtime.conflist").try_out(|lab, pod, result| {
+        assert!(result["ips"][0]["address"].as_str().unwrap().starts_with("10.89.7."));
+        pod.run("busybox ping -c 1 -W 10 10.89.7.1");
+        assert!(lab.node.run("tc qdisc show").contains("tbf"));
+    });
+}
+
+#[test]
+fn every_network_has_a_test_and_every_file_a_line_in_a_readme() {
+    let source = include_str!("examples.rs");
+    let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
+    for ending in ["yaml", "conflist"] {
+        for path in files(&folder(), ending) {
+            let name = path.strip_prefix(folder()).unwrap().to_str().unwrap().to_string();
+            if name.starts_with("install/") {
+                continue;
+            }
+            assert!(readme.contains(&format!("]({name})")), "{name} is not in the README");
+            assert!(name.contains('/') || source.contains(&format!("Site::new(\"{name}\")")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_plugin_itself_finds_no_fault_with_all_of_them_together() {
+    let mut command = Command::new(executable());
+    command.arg("validate").args(files(&folder(), "yaml")).args(files(&folder(), "conflist"));
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.starts_with("ok: 0 errors, 0 warnings"), "{said}");
+}
+
+/// What the API server or the tool refuses an object without, by kind; `*` stands for each element of a list.
+const REQUIRED: [(&str, &str, &[&str]); 7] = [
+    ("NetworkAttachmentDefinition", "k8s.cni.cncf.io/v1", &["spec/config"]),
+    (
+        "NodeNetworkConfigurationPolicy",
+        "nmstate.io/v1",
+        &[
+            "spec/desiredState/interfaces/*/name",
+            "spec/desiredState/interfaces/*/type",
+            "spec/desiredState/interfaces/*/state",
+        ],
+    ),
+    (
+        "VirtualMachine",
+        "kubevirt.io/v1",
+        &[
+            "spec/runStrategy",
+            "spec/template/spec/domain/memory/guest",
+            "spec/template/spec/domain/devices/disks/*/name",
+            "spec/template/spec/domain/devices/disks/*/disk/bus",
+            "spec/template/spec/domain/devices/interfaces/*/name",
+            "spec/template/spec/domain/devices/interfaces/*/bridge",
+            "spec/template/spec/networks/*/name",
+            "spec/template/spec/networks/*/multus/networkName",
+            "spec/template/spec/volumes/*/name",
+        ],
+    ),
+    (
+        "DaemonSet",
+        "apps/v1",
+        &[
+            "spec/selector/matchLabels",
+            "spec/template/metadata/labels",
+            "spec/template/spec/initContainers/*/image",
+            "spec/template/spec/containers/*/name",
+            "spec/template/spec/containers/*/image",
+            "spec/template/spec/containers/*/resources/requests",
+            "spec/template/spec/volumes/*/hostPath/path",
+        ],
+    ),
+    ("ServiceAccount", "v1", &[]),
+    (
+        "RoleBinding",
+        "rbac.authorization.k8s.io/v1",
+        &["roleRef/name", "subjects/*/name", "subjects/*/namespace"],
+    ),
+    ("Kustomization", "kustomize.config.k8s.io/v1beta1", &["resources/*"]),
+];
+
+/// The values at a path; null where one is missing.
+fn at<'a>(value: &'a Value, path: &str) -> Vec<&'a Value> {
+    path.split('/').fold(vec![value], |values, part| {
+        values
+            .into_iter()
+            .flat_map(|value| match (part, value) {
+                ("*", Value::Array(items)) if !items.is_empty() => items.iter().collect(),
+                ("*", _) => vec![&Value::Null],
+                _ => vec![&value[part]],
+            })
+            .collect()
+    })
+}
+
+fn names(value: &Value, path: &str) -> Vec<String> {
+    let mut names: Vec<_> =
+        at(value, path).iter().map(|name| name.as_str().unwrap_or_default().to_string()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_object_has_what_its_kind_requires() {
+    for path in files(&folder(), "yaml") {
+        let source = std::fs::read_to_string(&path).unwrap();
+        assert!(source.starts_with("# "), "{path:?} says what it is for");
+        let object = yaml(&source);
+        let kind = object["kind"].as_str().unwrap_or("?");
+        let (_, version, required) =
+            REQUIRED.iter().find(|(name, ..)| *name == kind).unwrap_or_else(|| panic!("{path:?}: {kind}"));
+        assert_eq!(object["apiVersion"], *version, "{path:?}");
+        for place in required.iter().chain(if kind == "Kustomization" { &[][..] } else { &["metadata/name"] })
+        {
+            assert!(at(&object, place).iter().all(|value| !value.is_null()), "{path:?}: {place}");
+        }
+        if kind == "Kustomization" {
+            for resource in names(&object, "resources/*") {
+                let resource = path.with_file_name(resource);
+                assert!(resource.is_file() || resource.join("kustomization.yaml").is_file(), "{resource:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn machines_fit_their_networks_and_their_cloud_init() {
+    for path in files(&folder().join("machines"), "yaml") {
+        let object = object(&path);
+        let machine = &object["spec"]["template"]["spec"];
+        let devices = &machine["domain"]["devices"];
+        assert_eq!(names(devices, "interfaces/*/name"), names(machine, "networks/*/name"), "{path:?}");
+        assert_eq!(names(devices, "disks/*/name"), names(machine, "volumes/*/name"), "{path:?}");
+        let data = at(machine, "volumes/*/cloudInitNoCloud/networkData");
+        let data = yaml(data.iter().find_map(|data| data.as_str()).unwrap());
+        assert_eq!(data["version"], 2);
+        let interface = &data["ethernets"]["lan"];
+        assert_eq!(interface["match"]["macaddress"], devices["interfaces"][0]["macAddress"], "{path:?}");
+        assert!(interface["dhcp4"] == true || interface["addresses"].is_array(), "{path:?}");
+    }
+}
+
+/// A container of the DaemonSet with its directory of the node replaced, under the rights that it has.
+fn container(kind: &str, directory: &Path) -> Command {
+    let object = object(&folder().join("install/kubernetes/daemonset.yaml"));
+    let container = &object["spec"]["template"]["spec"][kind][0];
+    let security = &container["securityContext"];
+    assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+    assert_eq!(
+        (&security["allowPrivilegeEscalation"], &security["readOnlyRootFilesystem"]),
+        (&json!(false), &json!(true))
+    );
+    let mount = container["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", &executable()]);
+    for argument in container["args"].as_array().unwrap() {
+        command.arg(argument.as_str().unwrap().replace(mount, directory.to_str().unwrap()));
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+#[test]
+fn the_daemonset_installs_keeps_and_leaves_the_binary() {
+    let lab = Lab::empty();
+    let directory = lab.files.join("bin");
+    std::fs::create_dir(&directory).unwrap();
+    let installed = directory.join("bridge-dhcp");
+    for round in ["empty", "populated"] {
+        assert!(container("initContainers", &directory).status().unwrap().success(), "{round}");
+        assert_eq!(std::fs::read(&installed).unwrap(), std::fs::read(executable()).unwrap());
+    }
+    std::fs::write(&installed, "an older version").unwrap();
+    let mut keeper = container("containers", &directory).spawn().unwrap();
+    wait_until("the main container has restored the file", || {
+        std::fs::read(&installed).is_ok_and(|bytes| bytes.len() > 100) && is_executable(&installed)
+    });
+    assert!(keeper.try_wait().unwrap().is_none(), "the main container goes on");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(keeper.id()).unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    assert!(keeper.wait().unwrap().success(), "SIGTERM is its regular end");
+    let version = Command::new(&installed).arg("--version").output().unwrap();
+    assert!(text(&version.stdout).contains(env!("CARGO_PKG_VERSION")));
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 == 0o111)
+}
+
+#[test]
+fn the_image_holds_one_file_and_that_runs_alone() {
+    let recipe = std::fs::read_to_string(folder().join("install/Containerfile")).unwrap();
+    let steps: Vec<&str> =
+        recipe.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase())).collect();
+    let words: Vec<&str> = steps.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(words, ["FROM", "ARG", "COPY", "LABEL", "ENTRYPOINT"]);
+    assert_eq!((steps[0], steps[4]), ("FROM scratch", "ENTRYPOINT [\"/bridge-dhcp\"]"));
+    let version = format!("image.version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(recipe.contains(&version), "the label is the crate's version");
+    if std::env::var("BRIDGE_DHCP").is_err() {
+        // A developer's build needs the system's libraries; the test command gives the static one.
+        return;
+    }
+    let lab = Lab::empty();
+    let root = lab.files.join("root");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::copy(executable(), root.join("bridge-dhcp")).unwrap();
+    let mut command = Command::new("chroot");
+    let output = command
+        .arg(&root)
+        .args(["/bridge-dhcp", "--version"])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin")
+        .output()
+        .unwrap();
+    assert!(text(&output.stdout).contains(env!("CARGO_PKG_VERSION")), "{}", text(&output.stderr));
+}
