@@ -79,10 +79,7 @@ fn each_fault_is_the_one_check_that_fails() {
 
         let output = by_hand(&lab, &format!("doctor {line} --no-probe"));
         let said = text(&output.stdout);
-        assert!(
-            said.starts_with("FAIL: ")
-                && said.lines().next().unwrap().contains(&format!("code {code}"))
-        );
+        assert!(said.starts_with("FAIL: ") && said.lines().next().unwrap().contains(&format!("code {code}")));
         assert!(said.contains("remedy: ") && output.status.code() == Some(1), "{said}");
     }
 }
@@ -109,6 +106,10 @@ fn what_is_only_doubtful_warns() {
     assert!(warned.contains(&"stp".into()) && warned.contains(&"mtu".into()), "{shown}");
     assert!(check(&shown, "mtu")["message"].as_str().unwrap().contains("9000"));
     assert_eq!(check(&shown, "mtu")["remedy"], "ip link set ens192 mtu 9000");
+    let said = text(&by_hand(&lab, "doctor --bridge br0 --no-probe").stdout);
+    assert!(said.starts_with("warn: bridge br0: stp: on"), "{said}");
+    let said = text(&by_hand(&lab, "doctor --bridge nope").stdout);
+    assert!(!said.contains("not checked"), "{said}");
 }
 
 #[test]

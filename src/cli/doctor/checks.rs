@@ -13,6 +13,8 @@ use crate::request::vlan::Vlans;
 
 /// Ports that a bridge has at most (BR_MAX_PORTS of net/bridge/br_private.h counts port 0, which is never used).
 const PORTS_MAX: usize = 1023;
+/// Why what follows from a missing bridge has no judgement.
+pub const NOT_CHECKED: &str = "not checked";
 /// From here on it is time to think about a second bridge.
 const PORTS_MANY: usize = 900;
 
@@ -146,7 +148,7 @@ pub fn judge(seen: &Seen) -> Vec<Check> {
     let link = match (&seen.bridge, usable_bridge(name, None, &seen.bridge)) {
         (BridgeSeen::Present(link), _) if link.bridge.is_some() => link.as_ref(),
         (_, Err(error)) => {
-            let skipped = later.map(|name| Check::skipped(name, "not checked"));
+            let skipped = later.map(|name| Check::skipped(name, NOT_CHECKED));
             return std::iter::once(Check::fail("bridge", &error)).chain(skipped).collect();
         }
         (_, Ok(link)) => link,
@@ -195,7 +197,7 @@ fn stp(name: &str, link: &Link) -> Check {
 /// Uplink, its carrier and its VLANs: one judgement, in which what comes first hides what comes after.
 fn uplinks(seen: &Seen, link: &Link) -> [Check; 3] {
     let Some(bridge) = &link.bridge else {
-        return ["uplink", "carrier", "vlan"].map(|n| Check::skipped(n, "not checked"));
+        return ["uplink", "carrier", "vlan"].map(|n| Check::skipped(n, NOT_CHECKED));
     };
     let error = uplink::judge(&seen.name, bridge, seen.vlans.as_ref(), &seen.uplinks).err();
     let code = error.as_ref().map(|error| error.code);

@@ -4,7 +4,7 @@ mod checks;
 
 use serde_json::{Value, json};
 
-use self::checks::{Check, Judgement, Seen};
+use self::checks::{Check, Judgement, NOT_CHECKED, Seen};
 use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
 use super::probe::Asking;
 use super::{Verdict, block_on};
@@ -102,15 +102,18 @@ impl Doctor {
 
     fn to_text(&self, checks: &[Check], worst: Judgement, palette: Palette) -> String {
         let first = checks.iter().find(|check| check.judgement == worst);
-        let essence = match (worst, first) {
-            (Judgement::Ok | Judgement::Skipped, _) | (_, None) => {
-                format!("{}: nothing is wrong", self.asking.place())
+        // What ADD would fail with names the bridge itself.
+        let essence = match first {
+            Some(check) if worst == Judgement::Fail => check.message.clone(),
+            Some(check) if worst == Judgement::Warn => {
+                format!("{}: {}: {}", self.asking.place(), check.name, check.message)
             }
-            (_, Some(check)) => check.message.clone(),
+            Some(_) | None => format!("{}: nothing is wrong", self.asking.place()),
         };
-        let verdict = palette.paint(worst.tone(), worst.shown());
-        let mut text = format!("{verdict}: {}\n\n", harmless(&essence));
-        let row = |check: &Check| {
+        let mut text = format!("{}: {}\n\n", palette.paint(worst.tone(), worst.shown()), harmless(&essence));
+        let looked_at = |check: &&Check| check.message != NOT_CHECKED;
+        let checks: Vec<&Check> = checks.iter().filter(looked_at).collect();
+        let row = |check: &&Check| {
             vec![check.judgement.shown().to_string(), check.name.to_string(), harmless(&check.message)]
         };
         let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
