@@ -90,6 +90,9 @@ build_target() {
     fi
 }
 
+# The machine's architecture as images call it.
+architecture() { uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/'; }
+
 # Builds the static release binary and prints its path.
 build_binary() {
     local target
