@@ -2,6 +2,7 @@
 //! Everything that a test makes goes away with the values that hold it, also when the test fails.
 #![allow(dead_code)]
 
+pub mod examples;
 pub mod faulty;
 pub mod feature;
 pub mod guest;
