@@ -26,7 +26,7 @@ use crate::plan::step::{
 use crate::request::mac::MacAddress;
 
 /// RTNLGRP_LINK (include/uapi/linux/rtnetlink.h).
-const RTNLGRP_LINK: u32 = 1;
+pub(super) const RTNLGRP_LINK: u32 = 1;
 
 pub(super) type Route = Client<RouteNetlinkMessage>;
 
@@ -362,8 +362,9 @@ impl Linux {
         if !await_forwarding {
             return set_flag(&self.host, port, LinkFlags::Up, true).await;
         }
-        let (client, mut changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
-        set_flag(&client, port, LinkFlags::Up, true).await?;
+        let (_client, mut changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
+        // Not on the listening socket: changes of many links at a time overrun it, and the answer would be lost with them.
+        set_flag(&self.host, port, LinkFlags::Up, true).await?;
         loop {
             let link = self.link(port).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
             if link.port.is_some_and(|port| port.state == PortState::Forwarding) {

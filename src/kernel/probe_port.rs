@@ -1,12 +1,16 @@
 //! The temporary port that a probe asks through: a veth pair whose far end lies in a namespace that only this process
 //! holds, so that the kernel removes both ends however the process ends.
 
+use futures_util::StreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkInfo};
+use rtnetlink::packet_route::link::{
+    InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkInfo, LinkMessage, State,
+};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::Kernel;
-use super::linux::{Linux, named, random_mac_bytes};
+use super::linux::{Linux, RTNLGRP_LINK, Route, named, random_mac_bytes};
 use super::netlink::Refusal;
 use super::netns::Netns;
 use crate::dhcp::socket::PacketSocket;
@@ -98,12 +102,22 @@ impl ProbePort {
         &self.name
     }
 
-    /// Lets frames pass: returns when the port forwards.
+    /// Lets frames pass: returns when the port forwards and the far end can send.
     ///
     /// # Errors
     /// The step and the kernel's refusal.
     pub async fn raise(&mut self) -> Result<(), Refused> {
-        self.carry_out(Step::RaisePort { port: self.name.clone(), await_forwarding: true }).await
+        let step = Step::RaisePort { port: self.name.clone(), await_forwarding: true };
+        let refused = |refusal: Refusal| (step.clone(), refusal);
+        let listen = || Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK]);
+        let (far_end, mut changes) =
+            self.kernel.in_container(listen).and_then(|made| Ok(made?)).map_err(refused)?;
+        self.carry_out(step.clone()).await?;
+        // The end that was up first drops what it is given until the kernel has seen its carrier, a moment later.
+        while !operational(&far_end, self.far_end).await.map_err(refused)? {
+            changes.next().await;
+        }
+        Ok(())
     }
 
     /// A socket at the far end.
@@ -118,6 +132,17 @@ impl ProbePort {
     async fn carry_out(&mut self, step: Step) -> Result<(), Refused> {
         self.kernel.apply(&step).await.map_err(|refusal| (step, refusal))
     }
+}
+
+/// Whether the kernel lets frames out of the interface with this index (IFLA_OPERSTATE, RFC 2863).
+async fn operational(client: &Route, index: u32) -> Result<bool, Refusal> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    let answers = client.request(RouteNetlinkMessage::GetLink(message), 0).await?;
+    Ok(answers.iter().any(|answer| {
+        matches!(answer, RouteNetlinkMessage::NewLink(link)
+            if link.attributes.contains(&LinkAttribute::OperState(State::Up)))
+    }))
 }
 
 fn veth(spec: &ProbePortSpec<'_>, host: String, host_mac: MacAddress) -> VethSpec {
