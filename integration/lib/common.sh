@@ -8,6 +8,7 @@ packages() {
     cat <<'LIST'
 iproute2 ip
 nftables nft
+iptables iptables
 dnsmasq-base dnsmasq
 kea-dhcp4-server kea-dhcp4
 isc-dhcp-server dhcpd
@@ -55,7 +56,7 @@ install_packages() {
 unpacked() (
     name=$1
     shift
-    folder=${CARGO_TARGET_DIR:-$here/target}/packages
+    folder=$(realpath -m "${CARGO_TARGET_DIR:-$here/target}/packages")
     mkdir -p "$folder"
     exec 9>"$folder/lock"
     flock 9
@@ -74,6 +75,12 @@ unpacked() (
     fi
     echo "$folder/$name"
 )
+
+# A busybox that runs without the machine's libraries; the one that is installed may be another.
+static_busybox() {
+    local root
+    root=$(unpacked busybox busybox-static) && find "$root" -path "*bin/busybox" -type f
+}
 
 # Where the loader finds the libraries of an unpacked folder.
 libraries() { echo "$1/usr/lib/$(uname -m)-linux-gnu:$1/lib/$(uname -m)-linux-gnu"; }
