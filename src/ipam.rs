@@ -115,26 +115,27 @@ impl Delegate {
 
     async fn call(&self, operation: &str) -> Result<Vec<u8>, Error> {
         let mut child = self.spawn(operation).await?;
-        let group = Group(child.id());
-        let mut stdin = child.stdin.take();
+        let _group = Group(child.id());
+        let (mut stdin, mut stdout, mut stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {
             if let Some(mut stdin) = stdin.take() {
                 // A delegate that fails early may not read everything.
                 let _ = stdin.write_all(&self.stdin).await;
             }
+            Ok(())
         };
-        let read = async {
-            tokio::join!(
-                write,
-                bounded(child.stdout.take(), STDOUT_MAX),
-                bounded(child.stderr.take(), STDERR_MAX)
-            )
+        let answer = async {
+            let stdout = bounded(&mut stdout, STDOUT_MAX).await;
+            if stdout.len() as u64 > STDOUT_MAX {
+                Err(self.failed("printed more than 1 MiB"))
+            } else {
+                Ok(stdout)
+            }
         };
-        let ((), stdout, stderr) = read.await;
-        if stdout.len() as u64 > STDOUT_MAX {
-            drop(group);
-            return Err(self.failed("printed more than 1 MiB"));
-        }
+        let read =
+            async { tokio::try_join!(write, answer, async { Ok(beginning(&mut stderr, STDERR_MAX).await) }) };
+        let ((), stdout, stderr) = read.await?;
         let status = child.wait().await.map_err(|error| self.failed(&error.to_string()))?;
         if !stderr.is_empty() {
             use std::io::Write;
@@ -201,10 +202,19 @@ impl Drop for Group {
 }
 
 /// Reads to the end, but one byte more than `limit` at the most.
-async fn bounded(stream: Option<impl AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
+async fn bounded(stream: &mut Option<impl AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
         let _ = stream.take(limit + 1).read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+/// Keeps the beginning and reads the rest all the same: a talkative program would die of a closed pipe.
+async fn beginning(stream: &mut Option<impl AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
+    let bytes = bounded(stream, limit).await;
+    if let Some(stream) = stream {
+        let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
     }
     bytes
 }

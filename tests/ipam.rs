@@ -224,6 +224,21 @@ fn an_ipam_plugin_that_fails_leaves_nothing_and_says_why() {
 }
 
 #[test]
+fn a_talkative_plugin_is_heard_out() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let path = fake(
+        &lab,
+        r#"head -c 300000 /dev/zero | tr '\0' x >&2 || exit 1
+           echo '{"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24"}]}'"#,
+    );
+    let conf = conf(json!({"ipam": {"type": "fake"}}));
+    let outcome = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run();
+    assert!(outcome.stderr.contains("xxxx") && outcome.stderr.len() < 200_000);
+    outcome.ok();
+}
+
+#[test]
 fn a_plugin_that_is_missing_or_a_path_is_refused_before_anything_is_touched() {
     let lab = Lab::new("");
     let pod = lab.pod();
