@@ -25,7 +25,7 @@ use crate::request::Add;
 use crate::request::netconf::UplinkCheck;
 
 /// What is kept of the deadline to take things back: deletions wait for the kernel's RCU.
-const UNDO_SHARE: u32 = 10;
+const UNDO_SHARE: u32 = 5;
 const UNDO_MAX: Duration = Duration::from_secs(2);
 /// How often a bridge that appears or vanishes between looking and acting is looked at again.
 const PLAN_TRIES: usize = 3;
@@ -61,7 +61,10 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
             };
             // Before the link goes: a DHCP lease is released through it.
             let error = match &reservation {
-                Some(reservation) => match reservation.release().await {
+                Some(reservation) => match reservation
+                    .release(deadline.saturating_duration_since(Instant::now()) / 2)
+                    .await
+                {
                     Ok(()) => error,
                     Err(failed) => error.evidence(format!("left behind: a reservation; {}", failed.msg())),
                 },

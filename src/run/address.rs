@@ -51,14 +51,14 @@ impl Reservation {
         (self.state.get() == State::Asked).then(|| self.delegate.name())
     }
 
-    /// Gives back what may have been reserved.
+    /// Gives back what may have been reserved, within `time`: what is on the node has to be taken back, too.
     ///
     /// # Errors
     /// Code 121 where the reservation may remain.
-    pub(super) async fn release(&self) -> Result<(), Error> {
+    pub(super) async fn release(&self, time: Duration) -> Result<(), Error> {
         match self.state.get() {
             State::Idle => Ok(()),
-            State::Asked | State::Answered => self.delegate.forward("DEL", RELEASE_PATIENCE).await,
+            State::Asked | State::Answered => self.delegate.forward("DEL", time.min(RELEASE_PATIENCE)).await,
         }
     }
 }
