@@ -21,6 +21,8 @@ use crate::request::version::CniVersion;
 const STDOUT_MAX: u64 = 1 << 20;
 /// Most of a delegate's standard error that is kept and passed on.
 const STDERR_MAX: u64 = 64 << 10;
+/// Most addresses and routes together that one attachment gets: each costs a request to the kernel.
+const ENTRIES_MAX: usize = 1000;
 /// The spec's code for an unknown CNI_COMMAND.
 const UNKNOWN_COMMAND: u64 = 4;
 /// How often an executable that is being replaced is tried again, as libcni does.
@@ -95,6 +97,9 @@ impl Delegate {
             CniResult::parse(&value, version, "its answer").map_err(|error| self.failed(error.msg()))?;
         if result.ips.is_empty() {
             return Err(self.failed("returned no addresses"));
+        }
+        if result.ips.len() + result.routes.len() > ENTRIES_MAX {
+            return Err(self.failed(&format!("returned more than {ENTRIES_MAX} addresses and routes")));
         }
         Ok(result)
     }

@@ -191,6 +191,8 @@ fn every_operation_reaches_the_ipam_plugin_and_dns_of_the_config_wins() {
 fn an_ipam_plugin_that_fails_leaves_nothing_and_says_why() {
     let good = r#"{"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24"}]}"#;
     let bad_route = r#"{"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24"}], "routes": [{"dst": "10.9.0.0/16", "gw": "10.77.7.7"}]}"#;
+    let routes = (0..20_000).map(|n| json!({"dst": format!("10.200.{}.{}/32", n / 250, n % 250)}));
+    let many_routes = json!({"ips": [{"address": "10.1.2.2/24", "gateway": "10.1.2.1"}], "routes": routes.collect::<Value>()});
     for (script, code, part) in [
         (
             "echo '{\"code\": 11, \"msg\": \"no free address\", \"details\": \"range is full\"}'; exit 1"
@@ -208,6 +210,7 @@ fn an_ipam_plugin_that_fails_leaves_nothing_and_says_why() {
         ),
         ("[ $CNI_COMMAND = ADD ] && yes".into(), 121, "more than 1 MiB"),
         ("[ $CNI_COMMAND = ADD ] && sleep 60; true".into(), 121, "did not answer within"),
+        (format!("cat <<EOF\n{many_routes}\nEOF"), 121, "returned more than 1000 addresses and routes"),
         (format!("echo '{bad_route}'"), 124, "cannot add the route to 10.9.0.0/16 over net1 via 10.77.7.7"),
         (format!("echo '{good}'; kill -9 $$"), 121, "signal"),
     ] {
