@@ -80,6 +80,28 @@ fn an_add_that_is_terminated_or_runs_late_takes_everything_back() {
 }
 
 #[test]
+fn an_add_that_fails_does_not_take_promiscuity_from_one_that_succeeds() {
+    let lab = Lab::new("address 02:00:00:00:00:b0 ");
+    let (first, second) = (lab.pod(), lab.pod());
+    let gate = lab.files.join("gate");
+    let script = format!(
+        "[ $CNI_COMMAND = DEL ] || {{ while [ ! -e {} ]; do sleep 0.01; done; exit 1; }}",
+        gate.display()
+    );
+    let path = support::plugin::script(&lab.files, "fake", &script);
+    let failing = conf(json!({"promiscMode": true, "ipam": {"type": "fake"}}));
+    let failing = lab.call("ADD", &failing, "c1", first.path(), "net1").set("CNI_PATH", &path).start();
+    let promiscuous = || lab.port("br0")["flags"].as_array().unwrap().contains(&json!("PROMISC"));
+    support::wait_until("the first ADD made the bridge promiscuous", promiscuous);
+    let good = lab.call("ADD", &conf(json!({"promiscMode": true})), "c2", second.path(), "net1").start();
+    support::wait_until("the second ADD made its port", || lab.node.has(&host_side("c2", "net1")));
+    std::fs::write(gate, "").unwrap();
+    support::plugin::Outcome::from(failing.wait_with_output().unwrap()).error(121);
+    support::plugin::Outcome::from(good.wait_with_output().unwrap()).ok();
+    assert!(promiscuous());
+}
+
+#[test]
 fn a_second_add_of_the_same_attachment_is_told_to_wait() {
     let lab = Lab::empty();
     lab.bridge("br0", "address 02:00:00:00:00:b0 stp_state 1 forward_delay 300");

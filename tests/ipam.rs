@@ -1,7 +1,6 @@
 //! Addresses from IPAM plugins: real ones of the distribution, and ones that misbehave.
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -28,19 +27,9 @@ fn gateway_conf(lab: &Lab, changes: Value) -> Value {
 
 /// An executable that plays an IPAM plugin; the directory for CNI_PATH.
 fn fake(lab: &Lab, script: &str) -> String {
-    let directory = lab.files.join("bin");
-    std::fs::create_dir_all(&directory).unwrap();
-    let file = directory.join("fake");
-    std::fs::write(
-        &file,
-        format!(
-            "#!/bin/sh\nconf=$(cat)\necho \"$CNI_COMMAND $conf\" >>{}\n{script}\n",
-            lab.files.join("calls").display()
-        ),
-    )
-    .unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-    directory.to_str().unwrap().to_string()
+    let calls = lab.files.join("calls");
+    let script = format!("conf=$(cat)\necho \"$CNI_COMMAND $conf\" >>{}\n{script}", calls.display());
+    support::plugin::script(&lab.files, "fake", &script)
 }
 
 fn calls(lab: &Lab) -> Vec<String> {

@@ -62,7 +62,7 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
             _ => Step::SetVlans(spec),
         });
     }
-    if add.conf.promiscuous && !bridge.promiscuous {
+    if add.conf.promiscuous {
         steps.push(Step::SetPromiscuous { bridge: bridge.name.clone() });
     }
     if add.conf.mac_spoof_check {

@@ -130,7 +130,7 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
         isolated: conf.isolated,
     })];
     open.extend(vlan_step(add, &host, bridge).map(Step::SetVlans));
-    if conf.promiscuous && !bridge.is_some_and(|link| link.promiscuous) {
+    if conf.promiscuous {
         open.push(Step::SetPromiscuous { bridge: conf.bridge.to_string() });
     }
     if conf.vm_mode {

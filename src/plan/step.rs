@@ -175,7 +175,7 @@ pub enum Step {
         /// What they were.
         before: PortVlans,
     },
-    /// Make the bridge promiscuous.
+    /// Make the bridge promiscuous, where it is not yet.
     SetPromiscuous {
         /// The bridge.
         bridge: String,

@@ -230,10 +230,27 @@ async fn judge_mac(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &Log) 
 }
 
 pub(super) async fn perform(transaction: &mut Transaction<Linux>, step: &Step) -> Result<(), Error> {
+    if let Step::SetPromiscuous { bridge } = step
+        && is_promiscuous(bridge, transaction).await?
+    {
+        return Ok(());
+    }
     match transaction.perform(step).await {
         Ok(()) => Ok(()),
         Err(refusal) => Err(explain(transaction, step, &refusal).await),
     }
+}
+
+/// Whether the bridge is promiscuous already, for good. If not, no other ADD may count on what this one will perhaps take
+/// back: they wait until it is over.
+async fn is_promiscuous(bridge: &str, transaction: &mut Transaction<Linux>) -> Result<bool, Error> {
+    let lock = Lock::acquire(&format!("promiscuous/{bridge}"))
+        .await
+        .map_err(|error| Error::new(Code::Kernel, format!("cannot take the bridge's lock: {error}")))?;
+    let seen = transaction.kernel().link(bridge).await.map_err(|refusal| unseen(bridge, &refusal))?;
+    let already = seen.is_some_and(|link| link.promiscuous);
+    transaction.hold(lock.filter(|_| !already));
+    Ok(already)
 }
 
 /// The refusal of a step in the user's words.

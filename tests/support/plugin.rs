@@ -14,6 +14,17 @@ pub fn executable() -> String {
     std::env::var("BRIDGE_DHCP").unwrap_or_else(|_| env!("CARGO_BIN_EXE_bridge-dhcp").to_string())
 }
 
+/// An executable that plays another plugin; the directory for CNI_PATH.
+pub fn script(files: &Path, name: &str, text: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = files.join("bin");
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join(name);
+    std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory.to_str().unwrap().to_string()
+}
+
 /// One call of the plugin on a node.
 #[derive(Clone)]
 pub struct Call<'a> {
