@@ -133,11 +133,14 @@ impl Namespace {
             ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/all/forwarding"]
                 .map(|key| format!("{key}={:?}", std::fs::read_to_string(format!("/proc/sys/{key}")).ok()))
         });
+        let routes = text(&self.pipe("ip", &["route", "show", "table", "all"], "").stdout);
+        // The kernel adds those of link-local addresses some time after an interface went up.
+        let routes: Vec<&str> = routes.lines().filter(|route| !route.starts_with("local fe80:")).collect();
         let parts = [
             serde_json::to_string_pretty(&links).unwrap(),
             text(&vlans.stdout),
             self.addresses().to_string(),
-            text(&self.pipe("ip", &["route", "show", "table", "all"], "").stdout).replace(" linkdown", ""),
+            routes.join("\n").replace(" linkdown", ""),
             text(&rules.stdout),
             sysctls.join("\n"),
         ];
