@@ -191,6 +191,10 @@ fn the_check_applies_to_another_plugins_interface_too() {
     lab.add(&chained, &pod).ok();
     assert_eq!(pass(&lab, &pod, SPOOFED), 0);
     lab.check(&chained, &result, &pod).ok();
+    let before = lab.snapshot();
+    lab.add(&chained, &pod).error(107);
+    lab.snapshot().assert_same(&before, "after a second ADD");
+    lab.check(&chained, &result, &pod).ok();
     lab.del(&chained, &pod).ok();
     assert_eq!(rules(&lab), "");
 }

@@ -365,6 +365,7 @@ impl Step {
             self,
             Self::CreateBridge(_)
                 | Self::AddVeth(_)
+                | Self::AddAlternativeName { .. }
                 | Self::AddGateway { .. }
                 | Self::Protect { .. }
                 | Self::Masquerade { .. }

@@ -140,6 +140,10 @@ async fn attach_chained(
     let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
     plan::validate_bridge(&request.conf, &seen)?;
     let bridge = plan::chained::bridge(request, &seen)?;
+    let host = names::host_interface(&request.attachment);
+    if kernel.link(&host).await.map_err(|refusal| unseen(&host, &refusal))?.is_some() {
+        return Err(faults::interface_exists(request.attachment.ifname.as_str(), &host, true));
+    }
     let chain = super::chain::find(kernel, request, previous, bridge).await?;
     judge_uplinks(request, kernel, &seen, log).await?;
     for step in &plan::chained::attach(request, bridge, &chain)? {
