@@ -145,6 +145,13 @@ impl Request {
                     )
                     .remedy("remove \"ipam\" here, or the plugins before this one"));
                 }
+                if add.previous.is_some() && (add.conf.is_gateway || add.conf.ip_masq) {
+                    return Err(Error::new(
+                        Code::InvalidConfig,
+                        "\"isGateway\", \"isDefaultGateway\" and \"ipMasq\" have no effect in a chained config",
+                    )
+                    .remedy("set them in the plugin that gives the addresses, or remove the plugins before this one"));
+                }
                 Self::Add(Box::new(add))
             }
             Command::Check => {
