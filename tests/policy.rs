@@ -198,3 +198,33 @@ fn the_check_applies_to_another_plugins_interface_too() {
     lab.del(&chained, &pod).ok();
     assert_eq!(rules(&lab), "");
 }
+
+#[test]
+fn a_tap_of_another_plugin_joins_is_checked_and_leaves() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    lab.node.ip("tuntap add tap0 mode tap\nlink set tap0 up");
+    let before = lab.snapshot();
+    let result = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "tap0"}, {"name": "no-interface-has-such-a-name"}]});
+    let chained = |changes| support::with_result(&conf(changes), &result);
+    let conf = chained(json!({"cniVersion": "1.0.0", "portIsolation": true}));
+    lab.add(&conf, &pod).ok();
+    assert_eq!(lab.port("tap0")["linkinfo"]["info_slave_data"]["isolated"], true);
+    lab.check(&conf, &result, &pod).ok();
+    lab.node.ip("link set tap0 nomaster");
+    assert!(lab.check(&conf, &result, &pod).error(123).contains("no longer a port"));
+    lab.node.ip("link set tap0 master br0");
+    lab.del(&conf, &pod).ok();
+    lab.snapshot().assert_same(&before, "after DEL");
+}
+
+#[test]
+fn a_chained_config_refuses_what_only_the_plugin_with_the_addresses_can_do() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let result = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "ens192"}]});
+    for key in ["isGateway", "isDefaultGateway", "ipMasq"] {
+        let chained = support::with_result(&conf(json!({"cniVersion": "1.0.0", key: true})), &result);
+        assert!(lab.add(&chained, &pod).error(7).contains(key));
+    }
+}

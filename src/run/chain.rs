@@ -4,9 +4,10 @@ use super::unseen;
 use crate::kernel::linux::Linux;
 use crate::plan::chained::Chain;
 use crate::plan::facts::Link;
-use crate::report::result::CniResult;
+use crate::report::result::{CniResult, Interface};
 use crate::report::{Error, faults};
 use crate::request::Add;
+use crate::request::name::InterfaceName;
 
 /// The host side that goes with CNI_IFNAME: a veth whose peer it is, or else the only veth or tap on the node that
 /// the previous result names.
@@ -21,7 +22,10 @@ pub(super) async fn find(
 ) -> Result<Chain, Error> {
     let unreadable = |refusal| unseen("the previous plugin's interface", &refusal);
     let mut candidates = Vec::new();
-    for interface in previous.interfaces.iter().filter(|interface| interface.sandbox.is_none()) {
+    let on_the_node = |interface: &&Interface| {
+        interface.sandbox.is_none() && InterfaceName::parse(&interface.name).is_some()
+    };
+    for interface in previous.interfaces.iter().filter(on_the_node) {
         let link = kernel.link(&interface.name).await.map_err(unreadable)?;
         candidates.extend(link.filter(|link| matches!(link.kind.as_deref(), Some("veth" | "tun"))));
     }

@@ -149,6 +149,8 @@ async fn container_differences(kernel: &mut Linux, add: &Add, host: &Link) -> Re
     let unreadable = |refusal| unseen("the container's interfaces", &refusal);
     let peer = match host.peer {
         Some(index) => kernel.container_link_by_index(index).await.map_err(unreadable)?,
+        // A tap of the previous plugin's ends in a process.
+        None if host.name != names::host_interface(&add.attachment) => return Ok(Vec::new()),
         None => None,
     };
     let ifname = add.attachment.ifname.as_str();
