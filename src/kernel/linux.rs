@@ -1,34 +1,32 @@
-//! The running kernel: carries out the steps over netlink, and looks at what is there.
+//! The running kernel: carries out the steps over netlink.
 
 use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
-use rtnetlink::packet_route::address::AddressFlags;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Prop,
+    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
 };
-use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use std::os::fd::AsRawFd;
 
+use super::interface::{
+    Route, alternative_name, create, delete, gone_is_done, named, port_flags, set_flag, set_mac, silence,
+};
 use super::lock::Lock;
-use super::netlink::{Client, Refusal};
+use super::netlink::Refusal;
 use super::netns::Netns;
-use super::{Kernel, address, link, nft, ports, route, sysctl, vlan};
-use crate::plan::facts::{BridgeSeen, Link, PortState, PortVlans, Uplink};
-use crate::plan::names::{Label, is_container_port};
+use super::{Kernel, address, nft, ports, route, sysctl, vlan};
+use crate::plan::facts::{Link, PortState, PortVlans};
+use crate::plan::names::Label;
 use crate::plan::step::{
-    BridgeSpec, EnslaveSpec, Place, PortSpec, RouteSpec, Step, Undo, VethSpec, VlanGatewaySpec, VlanSpec,
+    BridgeSpec, EnslaveSpec, Place, PortSpec, RouteSpec, Step, Undo, VethSpec, VlanSpec,
 };
 use crate::request::mac::MacAddress;
 
 /// RTNLGRP_LINK (include/uapi/linux/rtnetlink.h).
 pub(super) const RTNLGRP_LINK: u32 = 1;
-
-pub(super) type Route = Client<RouteNetlinkMessage>;
 
 /// The node's kernel, and the container's namespace where there is one.
 pub struct Linux {
@@ -46,202 +44,7 @@ impl Linux {
         Ok(Self { host: Route::open(NETLINK_ROUTE)?, netns, container: None })
     }
 
-    /// The bridge of that name, or what is there instead.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub async fn bridge(&self, name: &str) -> Result<BridgeSeen, Refusal> {
-        match self.link(name).await? {
-            Some(link) => Ok(BridgeSeen::Present(Box::new(link))),
-            None => Ok(BridgeSeen::Missing { present: self.bridges().await? }),
-        }
-    }
-
-    /// The interface of that name on the node.
-    ///
-    /// # Errors
-    /// The kernel's refusal, except that there is none.
-    pub async fn link(&self, name: &str) -> Result<Option<Link>, Refusal> {
-        get(&self.host, LinkAttribute::IfName(name.to_string())).await
-    }
-
-    /// The interface of that name in the container.
-    ///
-    /// # Errors
-    /// The kernel's refusal, except that there is none.
-    pub async fn container_link(&mut self, name: &str) -> Result<Option<Link>, Refusal> {
-        get(self.container()?, LinkAttribute::IfName(name.to_string())).await
-    }
-
-    /// Runs `work` in a thread that is in the container's namespace.
-    ///
-    /// # Errors
-    /// What entering the namespace says.
-    pub fn in_container<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Refusal> {
-        let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
-        Ok(netns.enter(work)?)
-    }
-
-    /// The interface with that index in the container.
-    ///
-    /// # Errors
-    /// The kernel's refusal, except that there is none.
-    pub async fn container_link_by_index(&mut self, index: u32) -> Result<Option<Link>, Refusal> {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        request_link(self.container()?, message).await
-    }
-
-    /// All interfaces of the node that carry one of our labels. Reads all links: for GC and `list` only.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub async fn labelled(&self) -> Result<Vec<(Link, Label)>, Refusal> {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-        let answers = self.host.dump(RouteNetlinkMessage::GetLink(message)).await?;
-        let links = answers.iter().filter_map(read_link);
-        Ok(links
-            .filter_map(|link| Some((Label::from_alias(link.alias.as_deref()?)?, link)))
-            .map(|(l, k)| (k, l))
-            .collect())
-    }
-
-    /// The ports of the bridge that may lead off the node.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub async fn uplinks(
-        &self,
-        bridge: &Link,
-        sufficient: impl Fn(&Uplink) -> bool,
-    ) -> Result<Vec<Uplink>, Refusal> {
-        let filtering = bridge.bridge.as_ref().is_some_and(|bridge| bridge.vlan_filtering);
-        let mut uplinks = Vec::new();
-        ports::read(bridge.index, |link| {
-            if !leads_off_the_node(&link) {
-                return false;
-            }
-            let uplink = Uplink { link, vlans: None };
-            let enough = !filtering && sufficient(&uplink);
-            uplinks.push(uplink);
-            enough
-        })?;
-        if filtering {
-            for uplink in &mut uplinks {
-                uplink.vlans = Some(vlan::read(uplink.link.index).await?);
-                if sufficient(uplink) {
-                    break;
-                }
-            }
-        }
-        Ok(uplinks)
-    }
-
-    /// The VLANs of a port.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub async fn vlans(&self, port: &Link) -> Result<PortVlans, Refusal> {
-        vlan::read(port.index).await
-    }
-
-    /// The port on which the bridge has learned the address, asked for by address: no dump.
-    ///
-    /// # Errors
-    /// The kernel's refusal, except that the address is unknown.
-    pub async fn learned_on(
-        &self,
-        bridge: &Link,
-        mac: MacAddress,
-        vlan: Option<u16>,
-    ) -> Result<Option<Link>, Refusal> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Bridge;
-        message.header.ifindex = bridge.index;
-        message.header.flags = NeighbourFlags::Own;
-        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
-        message.attributes.extend(vlan.map(NeighbourAttribute::Vlan));
-        let answers = match self.host.request(RouteNetlinkMessage::GetNeighbour(message), 0).await {
-            Err(refusal) if refusal.errno == Errno::ENOENT => return Ok(None),
-            answers => answers?,
-        };
-        let index = answers.iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewNeighbour(entry) => Some(entry.header.ifindex),
-            _ => None,
-        });
-        match index {
-            Some(index) if index != bridge.index => self.link_by_index(index).await,
-            _ => Ok(None),
-        }
-    }
-
-    /// The interface with that index on the node.
-    ///
-    /// # Errors
-    /// The kernel's refusal, except that there is none.
-    pub async fn link_by_index(&self, index: u32) -> Result<Option<Link>, Refusal> {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        request_link(&self.host, message).await
-    }
-
-    /// Deletes the interface of that name in the container.
-    ///
-    /// # Errors
-    /// The kernel's refusal, except that there is none.
-    pub async fn delete_container_link(&mut self, name: &str) -> Result<(), Refusal> {
-        delete(self.container()?, name).await
-    }
-
-    /// The addresses of the interface with that index, on the node.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub async fn addresses(&self, index: u32) -> Result<Vec<IpNetwork>, Refusal> {
-        address::read(&self.host, index).await
-    }
-
-    /// The addresses of the interface with that index, in the container.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub async fn container_addresses(&mut self, index: u32) -> Result<Vec<IpNetwork>, Refusal> {
-        address::read(self.container()?, index).await
-    }
-
-    /// Whether the container has the route over the interface with that index.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub async fn container_has_route(&mut self, index: u32, spec: &RouteSpec) -> Result<bool, Refusal> {
-        route::exists(self.container()?, index, spec).await
-    }
-
-    /// A kernel parameter; `None` where the kernel has no such one.
-    ///
-    /// # Errors
-    /// Whatever reading it says.
-    pub fn sysctl(&self, place: Place, key: &str) -> Result<Option<String>, Refusal> {
-        Ok(self.at(place, || sysctl::read(key))??)
-    }
-
-    async fn bridges(&self) -> Result<Vec<String>, Refusal> {
-        let mut message = LinkMessage::default();
-        message.attributes = vec![
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
-            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
-        ];
-        let answers = self.host.request(RouteNetlinkMessage::GetLink(message), NLM_F_DUMP).await?;
-        Ok(answers
-            .iter()
-            .filter_map(read_link)
-            .filter(|link| link.bridge.is_some())
-            .map(|link| link.name)
-            .collect())
-    }
-
-    fn container(&mut self) -> Result<&Route, Refusal> {
+    pub(super) fn container(&mut self) -> Result<&Route, Refusal> {
         let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
         match &mut self.container {
             Some(client) => Ok(client),
@@ -353,12 +156,12 @@ impl Linux {
         self.send_all(vlan::replace(port.index, spec, before)).await
     }
 
-    async fn set_vlans(&self, spec: &VlanSpec) -> Result<(), Refusal> {
+    pub(super) async fn set_vlans(&self, spec: &VlanSpec) -> Result<(), Refusal> {
         let port = self.link(&spec.port).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
         self.send_all(vlan::change(port.index, spec)).await
     }
 
-    async fn raise_port(&self, port: &str, await_forwarding: bool) -> Result<(), Refusal> {
+    pub(super) async fn raise_port(&self, port: &str, await_forwarding: bool) -> Result<(), Refusal> {
         if !await_forwarding {
             return set_flag(&self.host, port, LinkFlags::Up, true).await;
         }
@@ -392,58 +195,12 @@ impl Linux {
         route::add(self.container()?, index, spec).await
     }
 
-    /// The gateway address works at once: nobody else may have it.
-    async fn add_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
-        let index = self.link(link).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
-        address::add(&self.host, index, address, AddressFlags::Nodad).await
-    }
-
-    async fn remove_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
-        match self.link(link).await? {
-            Some(link) => address::remove(&self.host, link.index, address).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn restore_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
-        match self.add_gateway(link, address).await {
-            Err(refusal) if refusal.errno == Errno::EEXIST => Ok(()),
-            outcome => outcome,
-        }
-    }
-
-    async fn add_vlan_gateway(&self, spec: &VlanGatewaySpec) -> Result<(), Refusal> {
-        let bridge = self.link(&spec.bridge).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
-        let mut peer = named(&spec.name);
-        peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
-        peer.attributes.push(LinkAttribute::Mtu(spec.mtu));
-        let mut message = named(&spec.vlans.port);
-        message.attributes.push(LinkAttribute::Address(spec.port_mac.octets().to_vec()));
-        message.attributes.push(LinkAttribute::Mtu(spec.mtu));
-        message.attributes.push(LinkAttribute::Controller(bridge.index));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
-        ]));
-        create(&self.host, message).await?;
-        silence(&self.host, &spec.vlans.port).await?;
-        self.set_vlans(&spec.vlans).await?;
-        set_flag(&self.host, &spec.name, LinkFlags::Up, true).await?;
-        self.raise_port(&spec.vlans.port, false).await
-    }
-
-    async fn set_mac(client: &Route, name: &str, mac: MacAddress) -> Result<(), Refusal> {
-        let mut message = named(name);
-        message.attributes.push(LinkAttribute::Address(mac.octets().to_vec()));
-        client.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
-    }
-
     fn set_sysctl(&self, place: Place, key: &str, value: &str) -> Result<(), Refusal> {
         Ok(self.at(place, || sysctl::write(key, value))??)
     }
 
     /// Runs `work` in the network namespace that is meant.
-    fn at<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> Result<T, Refusal> {
+    pub(super) fn at<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> Result<T, Refusal> {
         match place {
             Place::Node => Ok(work()),
             Place::Container => {
@@ -498,11 +255,11 @@ impl Kernel for Linux {
             Step::AddAddresses { ifname, addresses } => self.add_addresses(ifname, addresses).await,
             Step::AddRoute { ifname, route } => self.add_route(ifname, route).await,
             // With arp_notify set, the kernel announces its addresses when the MAC is set, also to what it is.
-            Step::Announce { ifname, mac } => Self::set_mac(self.container()?, ifname, *mac).await,
+            Step::Announce { ifname, mac } => set_mac(self.container()?, ifname, *mac).await,
             Step::AddVlanGateway(spec) => self.add_vlan_gateway(spec).await,
             Step::AddGateway { link, address } => self.add_gateway(link, *address).await,
             Step::RemoveGateway { link, address } => self.remove_gateway(link, *address).await,
-            Step::PinMac { bridge, mac } => Self::set_mac(&self.host, bridge, *mac).await,
+            Step::PinMac { bridge, mac } => set_mac(&self.host, bridge, *mac).await,
             Step::Masquerade { port, addresses } => nft::masquerade::install(port, addresses),
         }
     }
@@ -535,18 +292,6 @@ pub fn bridge_lock(name: &str) -> String {
     format!("bridge/{name}")
 }
 
-/// Whether a bridge port may lead off the node: hardware, bonds, VLAN devices and the like; a veth only when it is not
-/// named as the host side of a container.
-pub fn leads_off_the_node(port: &Link) -> bool {
-    match port.kind.as_deref() {
-        Some("tun" | "dummy" | "ifb") => false,
-        Some("veth") => {
-            !is_container_port(&port.name) && port.alias.as_deref().and_then(Label::from_alias).is_none()
-        }
-        _ => true,
-    }
-}
-
 /// Random addresses for what needs one.
 ///
 /// # Errors
@@ -567,88 +312,4 @@ pub fn fresh_macs() -> Result<crate::plan::FreshMacs, Refusal> {
         host: MacAddress::host_side(random_mac_bytes()?),
         bridge: MacAddress::local(random_mac_bytes()?),
     })
-}
-
-fn port_flags(hairpin: bool, isolated: bool) -> LinkAttribute {
-    LinkAttribute::LinkInfo(vec![
-        LinkInfo::PortKind(InfoPortKind::Bridge),
-        LinkInfo::PortData(InfoPortData::BridgePort(vec![
-            InfoBridgePort::HairpinMode(hairpin),
-            InfoBridgePort::Isolated(isolated),
-        ])),
-    ])
-}
-
-fn alternative_name(port: &str, name: &str) -> LinkMessage {
-    let mut message = named(port);
-    message.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(name.to_string())]));
-    message
-}
-
-pub(super) fn named(name: &str) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_string()));
-    message
-}
-
-fn read_link(message: &RouteNetlinkMessage) -> Option<Link> {
-    match message {
-        RouteNetlinkMessage::NewLink(message) => Some(link::read(message)),
-        _ => None,
-    }
-}
-
-async fn get(client: &Route, selector: LinkAttribute) -> Result<Option<Link>, Refusal> {
-    let mut message = LinkMessage::default();
-    message.attributes.push(selector);
-    request_link(client, message).await
-}
-
-async fn request_link(client: &Route, mut message: LinkMessage) -> Result<Option<Link>, Refusal> {
-    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    match client.request(RouteNetlinkMessage::GetLink(message), 0).await {
-        Ok(answers) => match answers.iter().find_map(read_link) {
-            Some(link) => Ok(Some(link)),
-            None => Err(Refusal {
-                errno: Errno::EIO,
-                text: Some("the kernel's description of a link is unreadable".into()),
-            }),
-        },
-        Err(refusal) if refusal.errno == Errno::ENODEV => Ok(None),
-        Err(refusal) => Err(refusal),
-    }
-}
-
-async fn create(client: &Route, message: LinkMessage) -> Result<(), Refusal> {
-    client.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
-}
-
-async fn delete(client: &Route, name: &str) -> Result<(), Refusal> {
-    gone_is_done(client.request(RouteNetlinkMessage::DelLink(named(name)), 0).await.map(drop))
-}
-
-fn gone_is_done(outcome: Result<(), Refusal>) -> Result<(), Refusal> {
-    match outcome {
-        Err(refusal) if refusal.errno == Errno::ENODEV => Ok(()),
-        outcome => outcome,
-    }
-}
-
-async fn set_flag(client: &Route, name: &str, flag: LinkFlags, on: bool) -> Result<(), Refusal> {
-    let mut message = named(name);
-    message.header.flags = if on { flag } else { LinkFlags::empty() };
-    message.header.change_mask = flag;
-    client.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
-}
-
-/// Keeps the kernel from giving the interface an IPv6 address, and so from sending frames of its own. A kernel
-/// without IPv6 sends none anyway (EAFNOSUPPORT).
-async fn silence(client: &Route, name: &str) -> Result<(), Refusal> {
-    let mut message = named(name);
-    let silent = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![silent])]));
-    match client.request(RouteNetlinkMessage::SetLink(message), 0).await {
-        Err(refusal) if refusal.errno == Errno::EAFNOSUPPORT => Ok(()),
-        outcome => outcome.map(drop),
-    }
 }

@@ -3,9 +3,12 @@
 pub mod address;
 pub mod diagnosis;
 pub mod firewall;
+mod gateway;
+mod interface;
 pub mod link;
 pub mod linux;
 pub mod lock;
+pub mod look;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

@@ -10,7 +10,8 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::Kernel;
-use super::linux::{Linux, RTNLGRP_LINK, Route, named, random_mac_bytes};
+use super::interface::{Route, named};
+use super::linux::{Linux, RTNLGRP_LINK, random_mac_bytes};
 use super::netlink::Refusal;
 use super::netns::Netns;
 use crate::dhcp::socket::PacketSocket;

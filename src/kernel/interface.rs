@@ -1,0 +1,107 @@
+//! Requests about one interface, on the node or in a container.
+
+use nix::errno::Errno;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Prop,
+};
+
+use super::link;
+use super::netlink::{Client, Refusal};
+use crate::plan::facts::Link;
+use crate::request::mac::MacAddress;
+
+/// A route netlink socket.
+pub(super) type Route = Client<RouteNetlinkMessage>;
+
+pub(super) fn port_flags(hairpin: bool, isolated: bool) -> LinkAttribute {
+    LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![
+            InfoBridgePort::HairpinMode(hairpin),
+            InfoBridgePort::Isolated(isolated),
+        ])),
+    ])
+}
+
+pub(super) fn alternative_name(port: &str, name: &str) -> LinkMessage {
+    let mut message = named(port);
+    message.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(name.to_string())]));
+    message
+}
+
+pub(super) fn named(name: &str) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_string()));
+    message
+}
+
+pub(super) fn read_link(message: &RouteNetlinkMessage) -> Option<Link> {
+    match message {
+        RouteNetlinkMessage::NewLink(message) => Some(link::read(message)),
+        _ => None,
+    }
+}
+
+pub(super) async fn get(client: &Route, selector: LinkAttribute) -> Result<Option<Link>, Refusal> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(selector);
+    request_link(client, message).await
+}
+
+pub(super) async fn request_link(client: &Route, mut message: LinkMessage) -> Result<Option<Link>, Refusal> {
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    match client.request(RouteNetlinkMessage::GetLink(message), 0).await {
+        Ok(answers) => match answers.iter().find_map(read_link) {
+            Some(link) => Ok(Some(link)),
+            None => Err(Refusal {
+                errno: Errno::EIO,
+                text: Some("the kernel's description of a link is unreadable".into()),
+            }),
+        },
+        Err(refusal) if refusal.errno == Errno::ENODEV => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+pub(super) async fn create(client: &Route, message: LinkMessage) -> Result<(), Refusal> {
+    client.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
+}
+
+pub(super) async fn delete(client: &Route, name: &str) -> Result<(), Refusal> {
+    gone_is_done(client.request(RouteNetlinkMessage::DelLink(named(name)), 0).await.map(drop))
+}
+
+pub(super) fn gone_is_done(outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+    match outcome {
+        Err(refusal) if refusal.errno == Errno::ENODEV => Ok(()),
+        outcome => outcome,
+    }
+}
+
+pub(super) async fn set_flag(client: &Route, name: &str, flag: LinkFlags, on: bool) -> Result<(), Refusal> {
+    let mut message = named(name);
+    message.header.flags = if on { flag } else { LinkFlags::empty() };
+    message.header.change_mask = flag;
+    client.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
+}
+
+/// Keeps the kernel from giving the interface an IPv6 address, and so from sending frames of its own. A kernel
+/// without IPv6 sends none anyway (EAFNOSUPPORT).
+pub(super) async fn silence(client: &Route, name: &str) -> Result<(), Refusal> {
+    let mut message = named(name);
+    let silent = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![silent])]));
+    match client.request(RouteNetlinkMessage::SetLink(message), 0).await {
+        Err(refusal) if refusal.errno == Errno::EAFNOSUPPORT => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+pub(super) async fn set_mac(client: &Route, name: &str, mac: MacAddress) -> Result<(), Refusal> {
+    let mut message = named(name);
+    message.attributes.push(LinkAttribute::Address(mac.octets().to_vec()));
+    client.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
+}

@@ -1,0 +1,226 @@
+//! What is there: reads links, ports, VLANs, addresses and parameters, each as narrowly as the kernel allows.
+
+use ipnetwork::IpNetwork;
+use nix::errno::Errno;
+use rtnetlink::packet_core::NLM_F_DUMP;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::interface::{delete, get, read_link, request_link};
+use super::linux::Linux;
+use super::netlink::Refusal;
+use super::{address, ports, route, sysctl, vlan};
+use crate::plan::facts::{BridgeSeen, Link, PortVlans, Uplink};
+use crate::plan::names::{Label, is_container_port};
+use crate::plan::step::{Place, RouteSpec};
+use crate::request::mac::MacAddress;
+
+impl Linux {
+    /// The bridge of that name, or what is there instead.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn bridge(&self, name: &str) -> Result<BridgeSeen, Refusal> {
+        match self.link(name).await? {
+            Some(link) => Ok(BridgeSeen::Present(Box::new(link))),
+            None => Ok(BridgeSeen::Missing { present: self.bridges().await? }),
+        }
+    }
+
+    /// The interface of that name on the node.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that there is none.
+    pub async fn link(&self, name: &str) -> Result<Option<Link>, Refusal> {
+        get(&self.host, LinkAttribute::IfName(name.to_string())).await
+    }
+
+    /// The interface of that name in the container.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that there is none.
+    pub async fn container_link(&mut self, name: &str) -> Result<Option<Link>, Refusal> {
+        get(self.container()?, LinkAttribute::IfName(name.to_string())).await
+    }
+
+    /// Runs `work` in a thread that is in the container's namespace.
+    ///
+    /// # Errors
+    /// What entering the namespace says.
+    pub fn in_container<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Refusal> {
+        let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
+        Ok(netns.enter(work)?)
+    }
+
+    /// The interface with that index in the container.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that there is none.
+    pub async fn container_link_by_index(&mut self, index: u32) -> Result<Option<Link>, Refusal> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        request_link(self.container()?, message).await
+    }
+
+    /// All interfaces of the node that carry one of our labels. Reads all links: for GC and `list` only.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn labelled(&self) -> Result<Vec<(Link, Label)>, Refusal> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let answers = self.host.dump(RouteNetlinkMessage::GetLink(message)).await?;
+        let links = answers.iter().filter_map(read_link);
+        Ok(links
+            .filter_map(|link| Some((Label::from_alias(link.alias.as_deref()?)?, link)))
+            .map(|(l, k)| (k, l))
+            .collect())
+    }
+
+    /// The ports of the bridge that may lead off the node.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn uplinks(
+        &self,
+        bridge: &Link,
+        sufficient: impl Fn(&Uplink) -> bool,
+    ) -> Result<Vec<Uplink>, Refusal> {
+        let filtering = bridge.bridge.as_ref().is_some_and(|bridge| bridge.vlan_filtering);
+        let mut uplinks = Vec::new();
+        ports::read(bridge.index, |link| {
+            if !leads_off_the_node(&link) {
+                return false;
+            }
+            let uplink = Uplink { link, vlans: None };
+            let enough = !filtering && sufficient(&uplink);
+            uplinks.push(uplink);
+            enough
+        })?;
+        if filtering {
+            for uplink in &mut uplinks {
+                uplink.vlans = Some(vlan::read(uplink.link.index).await?);
+                if sufficient(uplink) {
+                    break;
+                }
+            }
+        }
+        Ok(uplinks)
+    }
+
+    /// The VLANs of a port.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn vlans(&self, port: &Link) -> Result<PortVlans, Refusal> {
+        vlan::read(port.index).await
+    }
+
+    /// The port on which the bridge has learned the address, asked for by address: no dump.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that the address is unknown.
+    pub async fn learned_on(
+        &self,
+        bridge: &Link,
+        mac: MacAddress,
+        vlan: Option<u16>,
+    ) -> Result<Option<Link>, Refusal> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Bridge;
+        message.header.ifindex = bridge.index;
+        message.header.flags = NeighbourFlags::Own;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
+        message.attributes.extend(vlan.map(NeighbourAttribute::Vlan));
+        let answers = match self.host.request(RouteNetlinkMessage::GetNeighbour(message), 0).await {
+            Err(refusal) if refusal.errno == Errno::ENOENT => return Ok(None),
+            answers => answers?,
+        };
+        let index = answers.iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewNeighbour(entry) => Some(entry.header.ifindex),
+            _ => None,
+        });
+        match index {
+            Some(index) if index != bridge.index => self.link_by_index(index).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The interface with that index on the node.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that there is none.
+    pub async fn link_by_index(&self, index: u32) -> Result<Option<Link>, Refusal> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        request_link(&self.host, message).await
+    }
+
+    /// Deletes the interface of that name in the container.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that there is none.
+    pub async fn delete_container_link(&mut self, name: &str) -> Result<(), Refusal> {
+        delete(self.container()?, name).await
+    }
+
+    /// The addresses of the interface with that index, on the node.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn addresses(&self, index: u32) -> Result<Vec<IpNetwork>, Refusal> {
+        address::read(&self.host, index).await
+    }
+
+    /// The addresses of the interface with that index, in the container.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn container_addresses(&mut self, index: u32) -> Result<Vec<IpNetwork>, Refusal> {
+        address::read(self.container()?, index).await
+    }
+
+    /// Whether the container has the route over the interface with that index.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn container_has_route(&mut self, index: u32, spec: &RouteSpec) -> Result<bool, Refusal> {
+        route::exists(self.container()?, index, spec).await
+    }
+
+    /// A kernel parameter; `None` where the kernel has no such one.
+    ///
+    /// # Errors
+    /// Whatever reading it says.
+    pub fn sysctl(&self, place: Place, key: &str) -> Result<Option<String>, Refusal> {
+        Ok(self.at(place, || sysctl::read(key))??)
+    }
+
+    async fn bridges(&self) -> Result<Vec<String>, Refusal> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
+        ];
+        let answers = self.host.request(RouteNetlinkMessage::GetLink(message), NLM_F_DUMP).await?;
+        Ok(answers
+            .iter()
+            .filter_map(read_link)
+            .filter(|link| link.bridge.is_some())
+            .map(|link| link.name)
+            .collect())
+    }
+}
+
+/// Whether a bridge port may lead off the node: hardware, bonds, VLAN devices and the like; a veth only when it is not
+/// named as the host side of a container.
+pub fn leads_off_the_node(port: &Link) -> bool {
+    match port.kind.as_deref() {
+        Some("tun" | "dummy" | "ifb") => false,
+        Some("veth") => {
+            !is_container_port(&port.name) && port.alias.as_deref().and_then(Label::from_alias).is_none()
+        }
+        _ => true,
+    }
+}
