@@ -1,8 +1,10 @@
 //! Standard input and environment, validated and typed: what the runtime and the administrator said.
 
 pub mod cidr;
+pub mod dhcp_probe;
 pub mod environment;
 pub mod keys;
+mod known;
 pub mod mac;
 pub mod name;
 pub mod netconf;

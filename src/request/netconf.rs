@@ -1,15 +1,14 @@
 //! The network config on standard input, typed: what an administrator wrote in the NetworkAttachmentDefinition.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipnetwork::IpNetwork;
 use serde_json::{Map, Value};
 
 use crate::report::{Code, Error};
-use crate::request::cidr;
+use crate::request::dhcp_probe::{self, DhcpProbe};
 use crate::request::keys::Keys;
+use crate::request::known;
 use crate::request::mac::MacAddress;
 use crate::request::name::InterfaceName;
 use crate::request::vlan::Vlans;
@@ -18,56 +17,6 @@ use crate::request::vlan::Vlans;
 const MTU_RANGE: (u32, u32) = (68, 65535);
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(15);
 const DEADLINE_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(6);
-const PROBE_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(55));
-
-/// Keys of this plugin and of CNI: another spelling of one of them is a mistake that would be ignored silently.
-const KNOWN: &[&str] = &[
-    "args",
-    "bridge",
-    "cniVersion",
-    "createBridge",
-    "deadline",
-    "dhcpProbe",
-    "disableContainerInterface",
-    "dns",
-    "enabledad",
-    "forceAddress",
-    "hairpinMode",
-    "ipMasq",
-    "ipMasqBackend",
-    "ipam",
-    "isDefaultGateway",
-    "isGateway",
-    "logFile",
-    "logLevel",
-    "macspoofchk",
-    "mtu",
-    "name",
-    "portIsolation",
-    "preserveDefaultVlan",
-    "prevResult",
-    "promiscMode",
-    "runtimeConfig",
-    "type",
-    "uplinkCheck",
-    "vlan",
-    "vlanTrunk",
-];
-
-/// Keys that other plugins use for what is meant here.
-const CONFUSED: &[(&str, &str)] = &[
-    ("master", "bridge"),
-    ("brName", "bridge"),
-    ("bridgeName", "bridge"),
-    ("interface", "bridge"),
-    ("vlanId", "vlan"),
-    ("vlan_id", "vlan"),
-    ("trunk", "vlanTrunk"),
-    ("macSpoofChk", "macspoofchk"),
-    ("dhcp_probe", "dhcpProbe"),
-    ("uplink_check", "uplinkCheck"),
-];
 
 /// What `uplinkCheck` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,42 +27,6 @@ pub enum UplinkCheck {
     Warn,
     /// Refuse to attach.
     Fail,
-}
-
-/// Whose hardware address the probe asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeIdentity {
-    /// The attachment's MAC, so that reservations answer truthfully.
-    Attachment,
-    /// The node's own probe address.
-    Ephemeral,
-}
-
-/// The `dhcpProbe` key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DhcpProbe {
-    /// How long to wait for an offer.
-    pub timeout: Duration,
-    /// Whether a probe without a good offer fails the ADD; otherwise it is logged.
-    pub fail: bool,
-    /// Whose address is asked for.
-    pub identity: ProbeIdentity,
-    /// Servers that may answer; empty allows any.
-    pub servers: Vec<Ipv4Addr>,
-    /// Subnets that an offered address may lie in; empty allows any.
-    pub subnets: Vec<IpNetwork>,
-}
-
-impl Default for DhcpProbe {
-    fn default() -> Self {
-        Self {
-            timeout: PROBE_TIMEOUT_DEFAULT,
-            fail: true,
-            identity: ProbeIdentity::Attachment,
-            servers: Vec::new(),
-            subnets: Vec::new(),
-        }
-    }
 }
 
 /// Who gives addresses in container mode.
@@ -186,11 +99,11 @@ impl NetConf {
     /// # Errors
     /// Code 7 naming key, value and range; code 2 for a value that the `bridge` plugin has and this one has not.
     pub fn parse(object: &Map<String, Value>) -> Result<Self, Error> {
-        refuse_confused_keys(object)?;
+        known::refuse_confused(object)?;
         let keys = Keys::new(object, "");
         let is_default_gateway = keys.boolean("isDefaultGateway")?;
         let is_gateway = keys.boolean("isGateway")? || is_default_gateway;
-        let dhcp_probe = probe(&keys)?;
+        let dhcp_probe = dhcp_probe::parse(&keys)?;
         let conf = Self {
             bridge: bridge(&keys)?,
             create_bridge: match keys.value("createBridge") {
@@ -266,21 +179,6 @@ fn conflict(fact: &str) -> Error {
     Error::new(Code::InvalidConfig, fact)
 }
 
-fn refuse_confused_keys(object: &Map<String, Value>) -> Result<(), Error> {
-    for key in object.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
-        let meant = CONFUSED
-            .iter()
-            .find(|(confused, _)| key.eq_ignore_ascii_case(confused))
-            .map(|(_, meant)| *meant)
-            .or_else(|| KNOWN.iter().copied().find(|known| key.eq_ignore_ascii_case(known)));
-        if let Some(meant) = meant {
-            return Err(conflict(&format!("unknown config key \"{key}\"; this plugin's key is \"{meant}\""))
-                .remedy(format!("rename \"{key}\" to \"{meant}\"")));
-        }
-    }
-    Ok(())
-}
-
 fn bridge(keys: &Keys) -> Result<InterfaceName, Error> {
     let name = keys.text("bridge")?.ok_or_else(|| {
         conflict("config key \"bridge\" is missing")
@@ -332,50 +230,6 @@ fn uplink_check(keys: &Keys, probing: bool) -> Result<UplinkCheck, Error> {
         Some("fail") => Ok(UplinkCheck::Fail),
         Some(_) => Err(keys.wrong("uplinkCheck", "\"off\", \"warn\" or \"fail\"")),
     }
-}
-
-fn probe(keys: &Keys) -> Result<Option<DhcpProbe>, Error> {
-    let object = match keys.value("dhcpProbe") {
-        None | Some(Value::Bool(false)) => return Ok(None),
-        Some(Value::Bool(true)) => return Ok(Some(DhcpProbe::default())),
-        Some(Value::Object(object)) => object,
-        Some(_) => return Err(keys.wrong("dhcpProbe", "true, false or an object")),
-    };
-    let known = ["timeout", "onFailure", "clientMac", "servers", "subnets"];
-    if let Some(unknown) = object.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(conflict(&format!("unknown config key \"dhcpProbe.{unknown}\""))
-            .remedy(format!("use {}", known.join(", "))));
-    }
-    let keys = Keys::new(object, "dhcpProbe.");
-    let servers = keys.list("servers")?.iter().map(|value| {
-        value
-            .as_str()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| keys.wrong("servers", "IPv4 addresses"))
-    });
-    let subnets = keys.list("subnets")?.iter().map(|value| {
-        let subnet = value.as_str().and_then(|text| cidr::parse(text).ok());
-        subnet
-            .filter(IpNetwork::is_ipv4)
-            .ok_or_else(|| keys.wrong("subnets", "IPv4 subnets such as \"10.0.0.0/24\""))
-    });
-    Ok(Some(DhcpProbe {
-        timeout: keys
-            .duration("timeout", PROBE_TIMEOUT_RANGE.0, PROBE_TIMEOUT_RANGE.1)?
-            .unwrap_or(PROBE_TIMEOUT_DEFAULT),
-        fail: match keys.text("onFailure")? {
-            None | Some("fail") => true,
-            Some("warn") => false,
-            Some(_) => return Err(keys.wrong("onFailure", "\"fail\" or \"warn\"")),
-        },
-        identity: match keys.text("clientMac")? {
-            None | Some("attachment") => ProbeIdentity::Attachment,
-            Some("ephemeral") => ProbeIdentity::Ephemeral,
-            Some(_) => return Err(keys.wrong("clientMac", "\"attachment\" or \"ephemeral\"")),
-        },
-        servers: servers.collect::<Result<_, _>>()?,
-        subnets: subnets.collect::<Result<_, _>>()?,
-    }))
 }
 
 fn dns(keys: &Keys) -> Result<Option<Dns>, Error> {
@@ -492,25 +346,6 @@ mod tests {
             refusal(json!({"bridge": "b", "runtimeConfig": {"mac": "01:00:00:00:00:01"}}))
                 .contains("multicast")
         );
-    }
-
-    #[test]
-    fn the_probe_takes_an_object_or_true() {
-        let probe = json!({"timeout": "2s", "onFailure": "warn", "clientMac": "ephemeral", "servers": ["10.0.0.1"], "subnets": ["10.0.0.0/24"]});
-        let probe = parse(json!({"bridge": "b", "dhcpProbe": probe})).unwrap().dhcp_probe.unwrap();
-        assert_eq!(
-            (probe.timeout, probe.fail, probe.identity),
-            (Duration::from_secs(2), false, ProbeIdentity::Ephemeral)
-        );
-        for bad in [
-            json!(1),
-            json!({"timeout": 3}),
-            json!({"onfailure": "warn"}),
-            json!({"servers": ["x"]}),
-            json!({"subnets": ["fd00::/8"]}),
-        ] {
-            assert!(refusal(json!({"bridge": "b", "dhcpProbe": bad})).contains("dhcpProbe"));
-        }
     }
 
     #[test]

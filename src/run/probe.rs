@@ -11,8 +11,8 @@ use crate::probe::{Question, probe};
 use crate::report::Error;
 use crate::report::log::{Level, Log};
 use crate::request::Add;
+use crate::request::dhcp_probe::{DhcpProbe, ProbeIdentity};
 use crate::request::mac::MacAddress;
-use crate::request::netconf::{DhcpProbe, ProbeIdentity};
 
 /// How long a second server is awaited: about what the attachment's own work takes anyway.
 const GRACE: Duration = Duration::from_millis(2);
