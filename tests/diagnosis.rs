@@ -69,7 +69,7 @@ fn diagnosed(options: &str, fault: impl FnOnce(&Lab) -> Guards, keys: Value, cod
     let started = Instant::now();
     let said = lab.add(&conf, &pod).error(code);
     let elapsed = started.elapsed().as_millis();
-    println!("measured: code {code} after {elapsed} ms: {}", said.lines().next().unwrap());
+    println!("said after {elapsed} ms: {code}: {}", said.lines().next().unwrap());
     for words in says {
         assert!(said.contains(words), "{words:?} is missing in: {said}");
     }
