@@ -43,8 +43,8 @@ table! {
     br_netfilter_drops: [BridgeNetfilter] "", forward_drop, {"macspoofchk": true} => 112 ["br_netfilter", "bridge-nf-call-iptables", "sysctl -w"];
     a_bridge_rule_drops: [] "", bridge_rule, {} => 112 ["nftables hook forward of table bridge guard chain forward", "nft list table bridge guard"];
     the_uplink_is_isolated: [] "", isolated_uplink, {"portIsolation": true} => 112 ["uplink ens192 is isolated", "isolated off"];
-    the_server_is_a_rogue: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "1s", "servers": ["10.77.0.9"]}} => 113 ["rogue DHCP server 10.77.0.1 (MAC ", "10.77.0.9"];
-    the_subnet_is_wrong: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "1s", "subnets": ["192.168.7.0/24"]}} => 114 ["offers 10.77.0.1", "192.168.7.0/24"];
+    the_server_is_a_rogue: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "2s", "servers": ["10.77.0.9"]}} => 113 ["rogue DHCP server 10.77.0.1 (MAC ", "10.77.0.9"];
+    the_subnet_is_wrong: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "2s", "subnets": ["192.168.7.0/24"]}} => 114 ["offers 10.77.0.1", "192.168.7.0/24"];
     stp_is_on: [] "", stp, {"dhcpProbe": true} => 115 ["runs STP", "forwards only after 30 s", "stp_state 0"];
     the_uplink_does_not_forward_yet: [] "", blocked_uplink, {"dhcpProbe": true} => 115 ["no uplink of bridge br0 forwards", "ens192 listening", "it forwards in "];
     the_server_says_no: [] "", refusing, {} => 116 ["NAK instead of an offer", "wrong network"];

@@ -131,10 +131,10 @@ impl Traffic {
         receiver.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let socket = from.enter(|| UdpSocket::bind("0.0.0.0:0").unwrap());
         let (stop, arrived) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, counted) = (stop.clone(), arrived.clone());
+        let (stopped, counted, ended) = (stop.clone(), arrived.clone(), Arc::downgrade(&arrived));
         std::thread::spawn(move || {
-            while receiver.recv(&mut [0; 8]).is_ok() {
-                counted.fetch_add(1, Ordering::Relaxed);
+            while ended.strong_count() > 1 {
+                counted.fetch_add(u64::from(receiver.recv(&mut [0; 8]).is_ok()), Ordering::Relaxed);
             }
         });
         let sender = std::thread::spawn(move || {
@@ -142,7 +142,8 @@ impl Traffic {
             while !stopped.load(Ordering::Relaxed) {
                 socket.send_to(&[0; 8], &target).unwrap();
                 sent += 1;
-                std::thread::sleep(Duration::from_millis(1));
+                // Slow enough for the receiver's buffer, whatever else the machine does.
+                std::thread::sleep(Duration::from_millis(4));
             }
             sent
         });
@@ -223,7 +224,7 @@ fn an_offer_that_only_the_vms_present_node_gets_is_no_false_alarm() {
         &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600", &format!("--dhcp-host={MAC},ignore")],
     );
     let mut asked = probing();
-    asked["dhcpProbe"] = json!({"timeout": "1s"});
+    asked["dhcpProbe"] = json!({"timeout": "4s"});
     let pod = lab.pod();
     lab.add(&asked, &pod).error(111);
     assert!(send_frame(&lab.lan, "lan0", &frame([2, 0, 0, 0, 0, 0x99], 1)));

@@ -26,7 +26,7 @@ use crate::kernel::look::leads_off_the_node;
 use crate::kernel::netlink::Refusal;
 use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
 use crate::kernel::{diagnosis, firewall};
-use crate::plan::facts::{Link, Traffic, Uplink};
+use crate::plan::facts::{Link, PortState, Traffic, Uplink};
 use crate::plan::step::Step;
 use crate::plan::{forward_delay, usable_bridge};
 use crate::report::{Code, Error, faults, probe_faults};
@@ -64,6 +64,14 @@ pub struct Question {
 }
 
 impl Question {
+    /// Bridge and VLAN as a message names them.
+    fn place(&self) -> probe_faults::Place<'_> {
+        probe_faults::Place {
+            bridge: self.bridge.as_str(),
+            vlan: self.vlans.as_ref().map(|vlans| vlans.native),
+        }
+    }
+
     /// What a guest in the bridge's default VLAN would ask, with the node's own probe address.
     pub fn on(bridge: InterfaceName) -> Self {
         let wanted = DhcpProbe::default();
@@ -100,7 +108,7 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     let mut port = open_port(question, bridge, source).await?;
     match timeout_at(deadline, port.raise()).await {
         Ok(raised) => raised.map_err(|(step, refusal)| refused(&step, &refusal))?,
-        Err(_) => return Err(probe_faults::port_not_forwarding(port.name(), name, question.timeout)),
+        Err(_) => return Err(late(&kernel, port.name(), question).await),
     }
     let socket = port.socket().map_err(|refusal| unseen("the probe's port", &refusal))?;
     let socket = socket.into_async().map_err(|error| unseen("the probe's port", &error.into()))?;
@@ -154,6 +162,17 @@ async fn answered_elsewhere(
     }))
 }
 
+/// Why the temporary port was not ready in time: held back by the bridge, or by a node that is too slow.
+async fn late(kernel: &Linux, port: &str, question: &Question) -> Error {
+    let forwards = |link: &Link| link.port.is_some_and(|port| port.state == PortState::Forwarding);
+    match kernel.link(port).await {
+        Ok(Some(link)) if !forwards(&link) => {
+            probe_faults::port_not_forwarding(port, question.bridge.as_str(), question.timeout)
+        }
+        _ => probe_faults::no_time(question.place(), question.timeout),
+    }
+}
+
 async fn open_port(question: &Question, bridge: &Link, mac: MacAddress) -> Result<ProbePort, Error> {
     let spec = ProbePortSpec { bridge, vlans: question.vlans.as_ref(), isolated: question.isolated, mac };
     ProbePort::create(&spec).await.map_err(|(step, refusal)| refused(&step, &refusal))
@@ -172,6 +191,8 @@ pub fn source(bridge: &Link) -> MacAddress {
 
 /// All exchanges of a probe; each knows the others, so that their replies are not taken for a stranger's.
 struct Exchanges {
+    /// How long the question had.
+    window: Duration,
     /// The question itself and, from the half of the time on, the second identity.
     on_port: Vec<Exchange>,
     /// From the bridge device: the question's client, the second identity, the bridge's own address.
@@ -207,7 +228,7 @@ impl Exchanges {
             let introduced = exchanges.into_iter().map(|exchange| exchange.beside(all.clone()));
             introduced.collect::<Vec<_>>()
         };
-        Ok(Self { on_port: introduce(on_port), at_bridge: introduce(at_bridge) })
+        Ok(Self { window: timeout, on_port: introduce(on_port), at_bridge: introduce(at_bridge) })
     }
 }
 
@@ -257,6 +278,7 @@ impl SecondHalf {
         });
         Ok(Facts {
             question,
+            window: exchanges.window,
             bridge,
             on_port: exchanges.on_port.iter().map(Asked::of).collect(),
             at_bridge: match &self.place {

@@ -1,15 +1,17 @@
 //! From what was seen to what is wrong: the one cause that the facts prove, and the evidence for it. Pure.
 
+use std::time::Duration;
+
 use crate::dhcp::exchange::{Answer, Counters, Exchange, Identity};
 use crate::dhcp::expected::Fit;
 use crate::plan::facts::{Firewall, Link, PortState, Traffic, Uplink};
 use crate::plan::uplink;
 use crate::report::Error;
-use crate::report::probe_faults::{self, Place};
+use crate::report::probe_faults;
 use crate::request::vlan::Vlans;
 
-use super::Question;
 use super::evidence::{self, state};
+use super::{EXCHANGE_MIN, Question};
 
 /// What came of one exchange.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ impl Asked {
 pub struct Facts<'a> {
     /// What was asked.
     pub question: &'a Question,
+    /// How long the question had, from the first DISCOVER to the end.
+    pub window: Duration,
     /// The bridge.
     pub bridge: &'a Link,
     /// Through the temporary port: the question itself, then the second identity.
@@ -53,7 +57,8 @@ pub struct Facts<'a> {
 
 /// The cause, with the evidence.
 pub fn verdict(facts: &Facts<'_>) -> Error {
-    let cause = bad_offer(facts)
+    let cause = nothing_asked(facts)
+        .or_else(|| bad_offer(facts))
         .or_else(|| other_identity(facts))
         .or_else(|| other_place(facts))
         .or_else(|| bad_reply(facts))
@@ -63,8 +68,13 @@ pub fn verdict(facts: &Facts<'_>) -> Error {
     evidence::lines(facts).into_iter().fold(cause, Error::evidence)
 }
 
-fn place<'a>(facts: &'a Facts<'_>) -> Place<'a> {
-    Place { bridge: &facts.bridge.name, vlan: facts.question.vlans.as_ref().map(|vlans| vlans.native) }
+/// No question went out, or so late that it could not be answered: silence proves nothing then.
+fn nothing_asked(facts: &Facts<'_>) -> Option<Error> {
+    let asked = facts.on_port.first().is_some_and(|asked| asked.counters.sent > 0);
+    let answered = facts.on_port.iter().any(|asked| !asked.answers.is_empty());
+    let enough = facts.window >= EXCHANGE_MIN.min(facts.question.timeout / 2);
+    let proves = answered || (asked && enough);
+    (!proves).then(|| probe_faults::no_time(facts.question.place(), facts.question.timeout))
 }
 
 /// Offers came, but none from where or of what was expected.
@@ -74,10 +84,10 @@ fn bad_offer(facts: &Facts<'_>) -> Option<Error> {
     let of = |fit| offers().map(|answer| &answer.offer).find(|offer| expected.fit(offer) == fit);
     // An allowed server with the wrong pool is the better news: no need to look for a stranger.
     of(Fit::OtherSubnet)
-        .map(|offer| probe_faults::wrong_subnet(place(facts), offer, &expected.subnets))
+        .map(|offer| probe_faults::wrong_subnet(facts.question.place(), offer, &expected.subnets))
         .or_else(|| {
             of(Fit::OtherServer)
-                .map(|offer| probe_faults::rogue_server(place(facts), offer, &expected.servers))
+                .map(|offer| probe_faults::rogue_server(facts.question.place(), offer, &expected.servers))
         })
 }
 
@@ -85,7 +95,12 @@ fn bad_offer(facts: &Facts<'_>) -> Option<Error> {
 fn other_identity(facts: &Facts<'_>) -> Option<Error> {
     let [asked, second] = facts.on_port.as_slice() else { return None };
     let answer = second.answers.first()?;
-    Some(probe_faults::mac_denied(asked.identity.chaddr, second.identity.chaddr, place(facts), &answer.offer))
+    Some(probe_faults::mac_denied(
+        asked.identity.chaddr,
+        second.identity.chaddr,
+        facts.question.place(),
+        &answer.offer,
+    ))
 }
 
 /// From the bridge device, somebody is answered.
@@ -95,10 +110,10 @@ fn other_place(facts: &Facts<'_>) -> Option<Error> {
     let own = |asked: &&Asked| Some(asked.identity.source) == facts.bridge.mac;
     if asked.iter().filter(|asked| !own(asked)).any(|asked| answered(&asked)) {
         let (cause, remedy) = dropper(facts);
-        return Some(probe_faults::bridged_frames_dropped(place(facts), &cause, &remedy));
+        return Some(probe_faults::bridged_frames_dropped(facts.question.place(), &cause, &remedy));
     }
     let own = asked.iter().filter(own).find(answered)?;
-    Some(probe_faults::only_own_mac(own.identity.source, place(facts), &own.answers.first()?.offer))
+    Some(probe_faults::only_own_mac(own.identity.source, facts.question.place(), &own.answers.first()?.offer))
 }
 
 /// What most likely drops bridged frames, and what to do about it.
@@ -149,8 +164,11 @@ fn bad_reply(facts: &Facts<'_>) -> Option<Error> {
         let refusal = counters.last_refusal.as_ref();
         let malformed = counters.last_malformed.as_ref();
         refusal
-            .map(|refusal| probe_faults::refused(place(facts), asked.identity.chaddr, refusal))
-            .or_else(|| malformed.map(|what| probe_faults::malformed(place(facts), counters.malformed, what)))
+            .map(|refusal| probe_faults::refused(facts.question.place(), asked.identity.chaddr, refusal))
+            .or_else(|| {
+                malformed
+                    .map(|what| probe_faults::malformed(facts.question.place(), counters.malformed, what))
+            })
     })
 }
 
@@ -190,12 +208,12 @@ fn uplinks_not_forwarding(facts: &Facts<'_>, forward_delay: u32) -> Option<Error
 fn replies_to_others(facts: &Facts<'_>) -> Option<Error> {
     let counters = &facts.on_port.first()?.counters;
     let count = counters.other_clients.saturating_add(counters.other_exchanges);
-    (count > 0).then(|| probe_faults::replies_to_others(place(facts), count))
+    (count > 0).then(|| probe_faults::replies_to_others(facts.question.place(), count))
 }
 
 fn silence(facts: &Facts<'_>) -> Error {
     let sent = facts.on_port.iter().map(|asked| asked.counters.sent).sum();
-    let error = probe_faults::no_offer(place(facts), facts.question.timeout, sent)
+    let error = probe_faults::no_offer(facts.question.place(), facts.question.timeout, sent)
         .evidence("an exhausted pool and a server for registered clients only look the same");
     match &facts.hypervisor {
         Some(vendor) => error.evidence(format!(
@@ -208,8 +226,6 @@ fn silence(facts: &Facts<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::dhcp::exchange::Timing;
     use crate::dhcp::expected::Expected;
@@ -281,9 +297,14 @@ mod tests {
     /// Nobody said anything to anyone.
     fn silent<'a>(question: &'a Question, bridge: &'a Link) -> Facts<'a> {
         let timing = Timing { timeout: question.timeout, grace: Duration::ZERO };
-        let asked = |chaddr, source| Asked::of(&Exchange::new(Identity { chaddr, source }, timing, 1));
+        let asked = |chaddr, source| {
+            let mut asked = Asked::of(&Exchange::new(Identity { chaddr, source }, timing, 1));
+            asked.counters.sent = 4;
+            asked
+        };
         Facts {
             question,
+            window: question.timeout,
             bridge,
             on_port: vec![asked(client_mac(), source()), asked(source(), source())],
             at_bridge: Ok(vec![
@@ -332,6 +353,16 @@ mod tests {
         });
         assert_verdict(Code::NoOffer, "not asked from the bridge device: why not", |facts| {
             facts.at_bridge = Err("why not".into());
+        });
+    }
+
+    #[test]
+    fn a_question_that_was_never_asked_accuses_nobody() {
+        assert_verdict(Code::Deadline, "this node is overloaded", |facts| {
+            facts.on_port.iter_mut().for_each(|asked| asked.counters.sent = 0);
+        });
+        assert_verdict(Code::Deadline, "this node is overloaded", |facts| {
+            facts.window = Duration::from_millis(20);
         });
     }
 

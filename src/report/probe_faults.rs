@@ -141,6 +141,18 @@ pub fn uplink_not_forwarding(bridge: &str, uplinks: &str, seconds: Option<u64>) 
     .remedy(format!("wait, or: ip link set {bridge} type bridge stp_state 0"))
 }
 
+/// Code 122: the node was too slow to ask at all, which says nothing about DHCP.
+pub fn no_time(place: Place<'_>, timeout: Duration) -> Error {
+    Error::new(
+        Code::Deadline,
+        format!(
+            "the DHCP probe of {place} could not ask within {} s: this node is overloaded",
+            timeout.as_secs_f32()
+        ),
+    )
+    .remedy("raise \"dhcpProbe.timeout\" and \"deadline\"")
+}
+
 /// Code 116: refused.
 pub fn refused(place: Place<'_>, client: MacAddress, refusal: &Refusal) -> Error {
     let words = refusal.message.as_ref().map(|text| format!(" ({text:?})")).unwrap_or_default();
