@@ -42,7 +42,7 @@ fn not_one_spoofed_frame_passes_from_the_moment_the_interface_appears() {
     lab.add(&guarded(json!({})), &pod).ok();
     assert!(send_frame(&pod, "net1", &frame(OWN, 2)));
     wait_until("the frame with its own source arrives", || !from_mac(&capture.seen(), MAC).is_empty());
-    assert!(flood.stop() > 0);
+    flood.stop();
     assert_eq!(from_mac(&capture.stop(), "02:00:00:00:00:66").len(), 0);
 }
 
@@ -72,7 +72,7 @@ fn check_notices_a_flushed_ruleset_and_the_next_add_heals_it() {
 fn del_removes_the_rules_with_and_without_netns_and_after_the_link_has_vanished() {
     let lab = Lab::new("");
     let stripped = json!({"cniVersion": "1.0.0", "name": "lan", "type": "bridge-dhcp"});
-    lab.node.run("nft add table ip unrelated");
+    lab.node.run("nft add table bridge unrelated");
     let before = rules(&lab);
     for how in ["with netns", "without netns", "netns gone"] {
         let pod = lab.pod();

@@ -40,7 +40,7 @@ fn no_frame_of_a_pod_with_a_vlan_ever_gets_into_another() {
         let flood = Flood::start(&pod, "net1", frame([2, 0, 0, 0, 0, 0x66], round));
         lab.add(&conf(json!({"vlan": 100, "runtimeConfig": {"mac": mac}})), &pod).ok();
         support::wait_until("the uplink sees the flood", || !from_mac(&uplink.seen(), mac).is_empty());
-        assert!(flood.stop() > 0, "the pod sent frames");
+        flood.stop();
         let (untagged, uplink) = (untagged.stop(), uplink.stop());
         assert!(from_mac(&untagged, mac).is_empty(), "round {round}: a frame got into VLAN 1");
         assert!(!from_mac(&uplink, mac).is_empty(), "its own VLAN carries them");

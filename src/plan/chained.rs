@@ -1,7 +1,7 @@
 //! The steps of an attachment whose interface another plugin made: its host side joins the bridge, policy applies to it.
 
 use crate::plan::facts::{BridgeSeen, Link, PortVlans};
-use crate::plan::names::{self, ChainedPort, Label};
+use crate::plan::names::{self, Label};
 use crate::plan::step::{EnslaveSpec, PortSpec, Step};
 use crate::report::{Error, faults};
 use crate::request::Add;
@@ -30,28 +30,31 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
         Some(_) => return Err(faults::port_of_another_bridge(&port.name, &bridge.name)),
     };
     let mut steps = Vec::new();
-    if enslave {
+    let label = Label::new(&add.network, &add.attachment, chain.mac, add.conf.vm_mode, add.pod.as_deref())
+        .ruled_by(&add.conf);
+    let label = if enslave {
+        // A port must lower neither the bridge's MTU nor its MAC.
+        let mtu = Some(bridge.mtu).filter(|mtu| port.mtu < *mtu);
+        let lower = port.mac.filter(|mac| Some(*mac) < bridge.mac);
         steps.push(Step::Enslave(EnslaveSpec {
             port: port.name.clone(),
             bridge: bridge.name.clone(),
-            mtu: Some(bridge.mtu).filter(|mtu| port.mtu < *mtu),
-            mac: port
-                .mac
-                .filter(|mac| Some(*mac) < bridge.mac)
-                .map(|mac| MacAddress::host_side(mac.octets())),
+            mtu,
+            mac: lower.map(|mac| MacAddress::host_side(mac.octets())),
             before: port.clone(),
         }));
-    }
+        label.enslaved(lower, mtu.map(|_| port.mtu))
+    } else {
+        label.joined()
+    };
     steps.push(Step::AddAlternativeName {
         port: port.name.clone(),
         name: names::host_interface(&add.attachment),
     });
-    let label = Label::new(&add.network, &add.attachment, chain.mac, add.conf.vm_mode, add.pod.as_deref())
-        .ruled_by(&add.conf);
     // A label of somebody else's stays; the alternative name is enough for DEL.
     let alias = match &port.alias {
         Some(theirs) if Label::from_alias(theirs).is_none() => theirs.clone(),
-        _ => label.chained(if enslave { ChainedPort::Enslaved } else { ChainedPort::Joined }).to_alias(),
+        _ => label.to_alias(),
     };
     let spec =
         PortSpec { port: port.name.clone(), alias, hairpin: add.conf.hairpin, isolated: add.conf.isolated };

@@ -13,8 +13,10 @@ use crate::request::netconf::NetConf;
 const HOST_NAME_DIGITS: usize = 11;
 /// What every alias of ours begins with.
 const ALIAS_MARK: &str = "bridge-dhcp";
-/// Longest network name or container id in an alias: the kernel's alias ends at 255 bytes (IFALIASZ).
-const ALIAS_FIELD_MAX: usize = 64;
+/// Longest container id in an alias, the usual length of one: the kernel's alias ends at 255 bytes (IFALIASZ).
+const CONTAINER_MAX: usize = 64;
+/// Longest network name in an alias: what the longest of everything else leaves.
+const NETWORK_MAX: usize = 40;
 
 /// What the host side of a probe's temporary port is named, with six hex digits behind it. NetworkManager ignores what
 /// begins with `veth`.
@@ -69,6 +71,10 @@ pub struct Label {
     pub vm_mode: bool,
     /// Chained mode: whose port it was.
     pub chain: Option<ChainedPort>,
+    /// Chained mode: the port's MAC, where it was changed.
+    pub former_mac: Option<MacAddress>,
+    /// Chained mode: the port's MTU, where it was changed.
+    pub former_mtu: Option<u32>,
     /// nftables rules go with it: the MAC check, masquerading.
     pub rules: bool,
     /// `namespace/name` of the pod, where known and where there was room.
@@ -91,6 +97,8 @@ impl Label {
             mac,
             vm_mode,
             chain: None,
+            former_mac: None,
+            former_mtu: None,
             rules: false,
             pod: pod.map(str::to_string),
         }
@@ -102,10 +110,16 @@ impl Label {
         Self { rules: conf.mac_spoof_check || conf.ip_masq, ..self }
     }
 
-    /// The label of another plugin's interface.
+    /// The label of another plugin's interface that is a port already.
     #[must_use]
-    pub fn chained(self, port: ChainedPort) -> Self {
-        Self { chain: Some(port), ..self }
+    pub fn joined(self) -> Self {
+        Self { chain: Some(ChainedPort::Joined), ..self }
+    }
+
+    /// The label of another plugin's interface that becomes a port, with what it gets back.
+    #[must_use]
+    pub fn enslaved(self, former_mac: Option<MacAddress>, former_mtu: Option<u32>) -> Self {
+        Self { chain: Some(ChainedPort::Enslaved), former_mac, former_mtu, ..self }
     }
 
     /// How an attachment's container and interface stand in an alias.
@@ -115,12 +129,12 @@ impl Label {
 
     /// How a network's name stands in an alias.
     pub fn network_field(network: &NetworkName) -> String {
-        bounded(network.as_str())
+        bounded(network.as_str(), NETWORK_MAX)
     }
 
     /// How a container id stands in an alias.
     pub fn container_field(container: &ContainerId) -> String {
-        bounded(container.as_str())
+        bounded(container.as_str(), CONTAINER_MAX)
     }
 
     /// The alias text, at most 255 bytes.
@@ -139,6 +153,12 @@ impl Label {
             Some(ChainedPort::Enslaved) => text.push_str(" chain=enslaved"),
             Some(ChainedPort::Joined) => text.push_str(" chain=joined"),
             None => {}
+        }
+        if let Some(mac) = self.former_mac {
+            let _ = write!(text, " wasmac={mac}");
+        }
+        if let Some(mtu) = self.former_mtu {
+            let _ = write!(text, " wasmtu={mtu}");
         }
         if self.rules {
             text.push_str(" rules=nft");
@@ -169,6 +189,8 @@ impl Label {
                 Some(_) => Some(ChainedPort::Joined),
                 None => None,
             },
+            former_mac: field("wasmac").and_then(|text| MacAddress::parse(text).ok()),
+            former_mtu: field("wasmtu").and_then(|text| text.parse().ok()),
             rules: field("rules").is_some(),
             pod: field("pod").map(str::to_string),
         })
@@ -192,11 +214,11 @@ impl Label {
 }
 
 /// The text itself, or, where it is too long for an alias, its beginning and a hash of all of it.
-fn bounded(text: &str) -> String {
-    if text.len() <= ALIAS_FIELD_MAX {
+fn bounded(text: &str, most: usize) -> String {
+    if text.len() <= most {
         return text.to_string();
     }
-    format!("{}~{}", &text[..ALIAS_FIELD_MAX - 17], &hex_digest(text)[..16])
+    format!("{}~{}", &text[..most - 17], &hex_digest(text)[..16])
 }
 
 fn hex_digest(text: &str) -> String {
@@ -239,17 +261,14 @@ mod tests {
     #[test]
     fn an_alias_never_outgrows_the_kernel() {
         let network = NetworkName::parse(&"n".repeat(300)).unwrap();
-        let long = attachment(&"c".repeat(300));
-        let label = Label::new(
-            &network,
-            &long,
-            MacAddress::parse("02:00:00:00:00:01").ok(),
-            true,
-            Some(&"p".repeat(300)),
-        );
+        let mut long = attachment(&"c".repeat(300));
+        long.ifname = InterfaceName::parse("fifteen-letters").unwrap();
+        let mac = MacAddress::parse("02:00:00:00:00:01").ok();
+        let label = Label::new(&network, &long, mac, true, Some(&"p".repeat(300))).enslaved(mac, Some(65535));
+        let label = Label { rules: true, ..label };
         let alias = label.to_alias();
         assert!(alias.len() <= 255, "{}", alias.len());
-        assert_eq!(Label::from_alias(&alias).unwrap().network, Label::network_field(&network));
+        assert_eq!(Label::from_alias(&alias), Some(Label { pod: None, ..label }));
         assert_eq!(Label::from_alias(&alias).unwrap().attachment(), None);
     }
 }

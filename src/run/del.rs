@@ -87,13 +87,12 @@ pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Option<Labe
     let remains = |refusal| faults::remains(host, &refusal);
     let link = kernel.link(host).await.map_err(remains)?;
     let label = link.as_ref().and_then(|link| link.alias.as_deref()).and_then(Label::from_alias);
-    let chained = label.as_ref().and_then(|label| label.chain);
     let mut undo = Vec::new();
     let mut rules_of = host.to_string();
     match link {
         Some(link) if link.name != host => {
             rules_of.clone_from(&link.name);
-            undo = unchain(link, host, chained);
+            undo = unchain(link, host, label.as_ref());
         }
         Some(link) => undo.push(Undo::DeleteVeth(link.name)),
         None => {}
@@ -109,13 +108,15 @@ pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Option<Labe
 
 /// Takes off another plugin's interface what was put on it; its VLANs and flags stay with the port until that plugin
 /// deletes it, so that no frame escapes them.
-fn unchain(link: Link, host: &str, chained: Option<ChainedPort>) -> Vec<Undo> {
+fn unchain(link: Link, host: &str, label: Option<&Label>) -> Vec<Undo> {
     let mut undo = Vec::new();
-    if chained.is_some() {
+    if label.is_some_and(|label| label.chain.is_some()) {
         undo.push(Undo::UnmarkPort(Box::new(Link { alias: None, port: None, ..link.clone() })));
     }
-    if chained == Some(ChainedPort::Enslaved) {
-        undo.push(Undo::Release(Box::new(link.clone())));
+    if let Some(label) = label.filter(|label| label.chain == Some(ChainedPort::Enslaved)) {
+        let mac = label.former_mac.or(link.mac);
+        let mtu = label.former_mtu.unwrap_or(link.mtu);
+        undo.push(Undo::Release(Box::new(Link { mac, mtu, ..link.clone() })));
     }
     undo.push(Undo::RemoveAlternativeName { port: link.name, name: host.to_string() });
     undo

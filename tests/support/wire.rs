@@ -1,7 +1,7 @@
 //! What passes on the wire and what the kernel announces, seen from inside a namespace.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -104,7 +104,8 @@ pub fn send_frame(namespace: &Namespace, interface: &str, frame: &[u8]) -> bool 
 /// A thread that sends a frame through an interface in a tight loop from the moment that it appears.
 pub struct Flood {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<usize>>,
+    sent: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Flood {
@@ -112,12 +113,13 @@ impl Flood {
     pub fn start(namespace: &Namespace, interface: &'static str, frame: Vec<u8>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counted = sent.clone();
         let file = std::fs::File::open(namespace.path()).unwrap();
         let (ready, begun) = channel();
         let thread = std::thread::spawn(move || {
             nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
             ready.send(()).unwrap();
-            let mut sent = 0;
             let mut bound = None;
             while !stopped.load(Ordering::Relaxed) {
                 if bound.is_none() {
@@ -125,21 +127,21 @@ impl Flood {
                 }
                 let Some(socket) = &bound else { continue };
                 match send(socket.as_raw_fd(), &frame, MsgFlags::empty()) {
-                    Ok(_) => sent += 1,
+                    Ok(_) => _ = counted.fetch_add(1, Ordering::Relaxed),
                     Err(nix::errno::Errno::ENETDOWN) => {}
                     Err(_) => bound = None,
                 }
             }
-            sent
         });
         begun.recv().unwrap();
-        Self { stop, thread: Some(thread) }
+        Self { stop, sent, thread: Some(thread) }
     }
 
-    /// Stops; how many frames were sent.
-    pub fn stop(mut self) -> usize {
+    /// Stops once it has sent a frame; on a busy processor it may come late.
+    pub fn stop(mut self) {
+        super::wait_until("the flood has begun", || self.sent.load(Ordering::Relaxed) > 0);
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
+        self.thread.take().unwrap().join().unwrap();
     }
 }
 
