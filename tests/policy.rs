@@ -200,10 +200,32 @@ fn the_check_applies_to_another_plugins_interface_too() {
 }
 
 #[test]
-fn a_tap_of_another_plugin_joins_is_checked_and_leaves() {
+fn the_check_of_another_plugins_interface_goes_although_the_interface_went_first() {
     let lab = Lab::new("");
+    for stays in [false, true] {
+        let pod = lab.pod();
+        lab.node.ip("link add other0 type veth peer name other1\nlink set other0 up");
+        lab.node.ip(&format!("link set other1 name net1 netns {}", pod.name()));
+        pod.ip("link set net1 up");
+        let result = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "other0"}]});
+        let chained =
+            support::with_result(&conf(json!({"cniVersion": "1.0.0", "macspoofchk": true})), &result);
+        lab.add(&chained, &pod).ok();
+        lab.check(&chained, &result, &pod).ok();
+        assert!(rules(&lab).contains("other0"));
+        if !stays {
+            lab.node.ip("link del other0");
+        }
+        lab.call("DEL", &conf(json!({})), "c1", std::path::Path::new(""), "net1").run().ok();
+        assert_eq!(rules(&lab), "", "where the interface stays: {stays}");
+    }
+}
+
+#[test]
+fn a_tap_of_another_plugin_joins_is_checked_and_leaves() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
     let pod = lab.pod();
-    lab.node.ip("tuntap add tap0 mode tap\nlink set tap0 up");
+    lab.node.ip("tuntap add tap0 mode tap\nlink set tap0 address 02:00:00:00:00:0c up");
     let before = lab.snapshot();
     let result = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "tap0"}, {"name": "no-interface-has-such-a-name"}]});
     let chained = |changes| support::with_result(&conf(changes), &result);

@@ -250,7 +250,7 @@ impl Kernel for Linux {
             Step::SilenceContainer { ifname } => silence(self.container()?, ifname).await,
             Step::RaiseContainer { ifname } => set_flag(self.container()?, ifname, LinkFlags::Up, true).await,
             Step::RaisePort { port, await_forwarding } => self.raise_port(port, *await_forwarding).await,
-            Step::Protect { port, mac } => nft::guard::protect(port, *mac),
+            Step::Protect { port, owner, mac } => nft::guard::protect_for(port, owner, *mac),
             Step::SetSysctl(spec) => self.set_sysctl(spec.place, &spec.key, &spec.value),
             Step::AddAddresses { ifname, addresses } => self.add_addresses(ifname, addresses).await,
             Step::AddRoute { ifname, route } => self.add_route(ifname, route).await,

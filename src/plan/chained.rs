@@ -47,10 +47,8 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
     } else {
         label.joined()
     };
-    steps.push(Step::AddAlternativeName {
-        port: port.name.clone(),
-        name: names::host_interface(&add.attachment),
-    });
+    let owner = names::host_interface(&add.attachment);
+    steps.push(Step::AddAlternativeName { port: port.name.clone(), name: owner.clone() });
     // A label of somebody else's stays; the alternative name is enough for DEL.
     let alias = match &port.alias {
         Some(theirs) if Label::from_alias(theirs).is_none() => theirs.clone(),
@@ -70,7 +68,7 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
     }
     if add.conf.mac_spoof_check {
         let mac = chain.mac.or(add.mac).ok_or_else(|| faults::no_mac_to_check(&port.name))?;
-        steps.push(Step::Protect { port: port.name.clone(), mac });
+        steps.push(Step::Protect { port: port.name.clone(), owner, mac });
     }
     if enslave && port.up {
         steps.push(Step::RaisePort { port: port.name.clone(), await_forwarding: port.carrier });

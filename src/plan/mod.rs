@@ -140,7 +140,7 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
     }
     let delay = bridge.and_then(forward_delay);
     if conf.mac_spoof_check {
-        open.push(Step::Protect { port: host.clone(), mac });
+        open.push(Step::Protect { port: host.clone(), owner: host.clone(), mac });
     }
     let too_long = delay.is_some_and(|delay| delay >= conf.deadline);
     open.push(Step::RaisePort { port: host.clone(), await_forwarding: !conf.vm_mode && !too_long });

@@ -201,6 +201,8 @@ pub enum Step {
     Protect {
         /// The port.
         port: String,
+        /// The derived name of the host side, which DEL knows; the port's own unless that is another plugin's.
+        owner: String,
         /// The attachment's MAC.
         mac: MacAddress,
     },
@@ -330,7 +332,7 @@ impl Step {
             Self::ReplaceVlans { spec, before } => {
                 Some(Undo::RestoreVlans { port: spec.port.clone(), vlans: before.clone() })
             }
-            Self::Protect { port, .. } => Some(Undo::Unprotect(port.clone())),
+            Self::Protect { owner, .. } => Some(Undo::Unprotect(owner.clone())),
             Self::SetSysctl(spec) => spec.before.as_ref().map(|value| Undo::RestoreSysctl {
                 place: spec.place,
                 key: spec.key.clone(),
@@ -396,7 +398,7 @@ impl fmt::Display for Step {
             Self::SilenceContainer { ifname } => write!(f, "silence IPv6 on {ifname} in the container"),
             Self::RaiseContainer { ifname } => write!(f, "set {ifname} up in the container"),
             Self::RaisePort { port, .. } => write!(f, "set port {port} up"),
-            Self::Protect { port, mac } => write!(f, "let only {mac} pass port {port}"),
+            Self::Protect { port, mac, .. } => write!(f, "let only {mac} pass port {port}"),
             Self::SetSysctl(spec) => write!(f, "set {} to {}", spec.key, spec.value),
             Self::AddAddresses { ifname, addresses } => write!(f, "give {ifname} {}", shown(addresses)),
             Self::AddRoute { ifname, route } => {

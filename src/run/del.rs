@@ -88,17 +88,13 @@ pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Option<Labe
     let link = kernel.link(host).await.map_err(remains)?;
     let label = link.as_ref().and_then(|link| link.alias.as_deref()).and_then(Label::from_alias);
     let mut undo = Vec::new();
-    let mut rules_of = host.to_string();
     match link {
-        Some(link) if link.name != host => {
-            rules_of.clone_from(&link.name);
-            undo = unchain(link, host, label.as_ref());
-        }
+        Some(link) if link.name != host => undo = unchain(link, host, label.as_ref()),
         Some(link) => undo.push(Undo::DeleteVeth(link.name)),
         None => {}
     }
     if label.as_ref().is_none_or(|label| label.rules) {
-        undo.extend([Undo::Unprotect(rules_of), Undo::RemoveMasquerade(host.to_string())]);
+        undo.extend([Undo::Unprotect(host.to_string()), Undo::RemoveMasquerade(host.to_string())]);
     }
     for undo in undo {
         kernel.revert(&undo).await.map_err(remains)?;

@@ -104,7 +104,7 @@ mod tests {
                 Step::AddAlternativeName { name, .. } => self.exists.insert(format!("name {name}")),
                 Step::MarkPort { spec, .. } => self.exists.insert(format!("mark {}", spec.port)),
                 Step::ReplaceVlans { spec, .. } => self.exists.insert(format!("vlans {}", spec.port)),
-                Step::Protect { port, .. } => self.exists.insert(format!("guard {port}")),
+                Step::Protect { owner, .. } => self.exists.insert(format!("guard {owner}")),
                 Step::SetSysctl(spec) => {
                     spec.before.is_none() || self.exists.insert(format!("sysctl {}", spec.key))
                 }

@@ -3,8 +3,10 @@
 //! One table for all ports. Each frame costs one look-up in a hash set, and a second one at protected ports, however many
 //! these are. The rule looks at the port and at the Ethernet source and at nothing behind them, so it holds for every
 //! ethertype and under VLAN tags. It does not hold for frames to 01:80:c2:00:00:01-0f, which the bridge keeps for itself
-//! before the hook: none is forwarded, but the bridge learns their source unless the port's learning is off. An element of `ports` carries the port's address as its comment, so that both elements
-//! can be removed by the port's name alone.
+//! before the hook: none is forwarded, but the bridge learns their source unless the port's learning is off. An element of
+//! `ports` carries the port's address as its comment, so that both elements can be removed by the port's name alone. A port
+//! that is another plugin's is found by the attachment's own name for it, also when the port has gone: an element of that
+//! name, which no frame matches, carries the port's as its comment.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -61,7 +63,20 @@ impl fmt::Display for Missing {
 /// # Errors
 /// The kernel's refusal; nothing was changed.
 pub fn protect(port: &str, mac: MacAddress) -> Result<(), Refusal> {
-    let element = Element { key: port_key(port), target: None, comment: Some(mac.to_string()) };
+    protect_for(port, port, mac)
+}
+
+/// The same for a port that is another plugin's: [`unprotect`] finds it by the name `owner`, too.
+///
+/// # Errors
+/// As [`protect`].
+pub fn protect_for(port: &str, owner: &str, mac: MacAddress) -> Result<(), Refusal> {
+    let named =
+        |name: &str, comment: String| Element { key: port_key(name), target: None, comment: Some(comment) };
+    let mut elements = vec![named(port, mac.to_string())];
+    if owner != port {
+        elements.push(named(owner, port.to_string()));
+    }
     settle(|_| {
         let state = chain().state(BRIDGE)?;
         let mut changes = Vec::new();
@@ -71,24 +86,26 @@ pub fn protect(port: &str, mac: MacAddress) -> Result<(), Refusal> {
             changes.push(Table::create_set(&ALLOWED, 2));
             changes.extend(chain().restore(state));
         }
-        if let Some(old) = BRIDGE.element(&PORTS, &element.key)?
-            && old.comment != element.comment
-        {
-            changes.extend(removal(port, &old)?);
+        for element in &elements {
+            if let Some(old) = BRIDGE.element(&PORTS, &element.key)?
+                && old.comment != element.comment
+            {
+                changes.extend(removal(&old)?);
+            }
         }
-        changes.push(Table::add(&PORTS, &element));
+        changes.extend(elements.iter().map(|element| Table::add(&PORTS, element)));
         changes.push(Table::add(&ALLOWED, &Element::plain(pair_key(port, mac))));
         BRIDGE.commit(changes, None)?;
         Ok(true)
     })
 }
 
-/// Removes what [`protect`] made for the port; the last port takes the table with it. Succeeds where there is nothing.
+/// Removes what [`protect`] made for this port or owner; the last port takes the table with it. Succeeds where there is nothing.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn unprotect(port: &str) -> Result<(), Refusal> {
-    let key = port_key(port);
+pub fn unprotect(name: &str) -> Result<(), Refusal> {
+    let key = port_key(name);
     settle(|generation| {
         let mut others = false;
         let exists = BRIDGE.elements(&PORTS, |element| {
@@ -104,7 +121,7 @@ pub fn unprotect(port: &str) -> Result<(), Refusal> {
             return Ok(true);
         }
         let Some(element) = BRIDGE.element(&PORTS, &key)? else { return Ok(true) };
-        BRIDGE.commit(removal(port, &element)?, None)?;
+        BRIDGE.commit(removal(&element)?, None)?;
         // The others may have gone at the same time and have left the table to this one: look again.
         Ok(false)
     })
@@ -132,8 +149,7 @@ pub fn verify(port: &str, mac: MacAddress) -> Result<Vec<Missing>, Refusal> {
 
 /// The protected ports.
 pub(super) fn ports() -> Result<BTreeSet<String>, Refusal> {
-    let name = |element: Element| String::from_utf8_lossy(&element.key).trim_end_matches('\0').to_string();
-    Ok(BRIDGE.all_elements(&PORTS)?.into_iter().map(name).collect())
+    Ok(BRIDGE.all_elements(&PORTS)?.iter().map(name).collect())
 }
 
 fn chain() -> Chain {
@@ -154,15 +170,28 @@ fn chain() -> Chain {
     }
 }
 
-fn removal(port: &str, element: &Element) -> Result<Vec<Change>, Refusal> {
+/// Removes an element of `ports`, the pair that goes with it, and the port that it stands for.
+fn removal(element: &Element) -> Result<Vec<Change>, Refusal> {
     let mut changes = vec![Table::remove(&PORTS, element.key.clone())];
-    if let Some(mac) = element.comment.as_deref().and_then(|text| MacAddress::parse(text).ok()) {
-        let key = pair_key(port, mac);
+    let Some(comment) = element.comment.as_deref() else { return Ok(changes) };
+    if let Ok(mac) = MacAddress::parse(comment) {
+        let key = pair_key(&name(element), mac);
         if BRIDGE.element(&ALLOWED, &key)?.is_some() {
             changes.push(Table::remove(&ALLOWED, key));
         }
+        return Ok(changes);
+    }
+    // Only a port stands for nothing else, whatever somebody wrote into the table.
+    let port = BRIDGE.element(&PORTS, &port_key(comment))?;
+    let is_port = |port: &Element| port.comment.as_deref().is_some_and(|mac| MacAddress::parse(mac).is_ok());
+    if let Some(port) = port.filter(is_port) {
+        changes.extend(removal(&port)?);
     }
     Ok(changes)
+}
+
+fn name(element: &Element) -> String {
+    String::from_utf8_lossy(&element.key).trim_end_matches('\0').to_string()
 }
 
 fn port_key(port: &str) -> Vec<u8> {
