@@ -131,3 +131,20 @@ fn check_names_the_vlan_that_is_gone() {
     lab.node.run(&format!("bridge vlan del dev {host} vid 100"));
     assert!(lab.check(&asked, &result, &pod).error(123).contains("wanted 100"));
 }
+
+#[test]
+fn a_gateway_that_a_killed_add_left_unfinished_is_made_anew() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    let port = host_side("gateway", "br0.100");
+    lab.node.ip(&format!("link add {port} type veth peer name br0.100\nlink set {port} master br0"));
+    let ipam = json!({"type": "host-local", "subnet": "10.1.2.0/24", "dataDir": lab.files.join("ipam")});
+    let asked =
+        json!({"cniVersion": "1.0.0", "vlan": 100, "isGateway": true, "ipam": ipam, "uplinkCheck": "off"});
+    lab.add(&conf(asked), &pod).ok();
+    assert_eq!(lab.node.vlans(&port), [json!({"vlan": 100, "flags": ["PVID", "Egress Untagged"]})]);
+    pod.run("busybox ping -c1 -W5 10.1.2.1");
+}

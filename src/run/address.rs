@@ -7,10 +7,11 @@ use super::add::perform;
 use super::transaction::Transaction;
 use super::unseen;
 use crate::ipam::Delegate;
+use crate::kernel::Kernel;
 use crate::kernel::linux::{Linux, fresh_macs};
 use crate::kernel::lock::Lock;
 use crate::plan::addresses::Addresses;
-use crate::plan::step::{Place, Step, SysctlSpec, VlanGatewaySpec, VlanSpec};
+use crate::plan::step::{Place, Step, SysctlSpec, Undo, VlanGatewaySpec, VlanSpec};
 use crate::plan::{Plan, gateway, names};
 use crate::report::result::{CniResult, Interface};
 use crate::report::{Code, Error, faults};
@@ -158,6 +159,11 @@ async fn in_vlan(bridge: &str, vlan: u16, transaction: &mut Transaction<Linux>) 
     }
     let kernel = transaction.kernel();
     let unreadable = |refusal| unseen(&name, &refusal);
+    let port = names::gateway_port(&name);
+    // The port goes up last: one that is down is what an ADD left that was killed, and nothing passes it.
+    if kernel.link(&port).await.map_err(unreadable)?.is_some_and(|link| !link.up) {
+        kernel.revert(&Undo::DeleteVeth(port.clone())).await.map_err(unreadable)?;
+    }
     if kernel.link(&name).await.map_err(unreadable)?.is_none() {
         let seen = kernel.link(bridge).await.map_err(unreadable)?;
         let macs = fresh_macs().map_err(unreadable)?;
@@ -169,7 +175,7 @@ async fn in_vlan(bridge: &str, vlan: u16, transaction: &mut Transaction<Linux>) 
             bridge: bridge.to_string(),
             mtu: seen.map_or(1500, |link| link.mtu),
             vlans: VlanSpec {
-                port: names::gateway_port(&name),
+                port,
                 native: vlan,
                 tagged: Vec::new(),
                 remove: default.filter(|default| *default != 0 && *default != vlan),
