@@ -278,6 +278,25 @@ fn an_address_in_the_way_fails_the_add_and_force_replaces_it() {
 }
 
 #[test]
+fn a_gateway_that_is_the_containers_own_address_is_refused() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let of = |address: &str| {
+        let path =
+            fake(&lab, &format!(r#"echo '{{"cniVersion": "1.1.0", "ips": [{{"address": "{address}"}}]}}'"#));
+        let conf = conf(json!({"isDefaultGateway": true, "ipam": {"type": "fake"}}));
+        lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run()
+    };
+    assert!(
+        of("10.1.2.1/24").error(7).contains("gateway address 10.1.2.1, which IPAM gave to the container")
+    );
+    before.assert_unchanged("after the refusal");
+    of("10.1.2.3/31").ok();
+    pod.run("busybox ping -c1 -W5 10.1.2.2");
+}
+
+#[test]
 fn del_with_a_stripped_config_removes_the_rest_although_ipam_fails() {
     let lab = Lab::new("");
     let pod = lab.pod();

@@ -33,7 +33,7 @@ impl Addresses {
         for ip in &mut ips {
             ip.interface = Some(CONTAINER);
             if conf.is_gateway && ip.gateway.is_none() {
-                ip.gateway = Some(first_host(ip.address));
+                ip.gateway = Some(first_other_host(ip.address));
             }
         }
         let mut routes = answer.routes.clone();
@@ -55,6 +55,12 @@ impl Addresses {
     /// Whether the container gets an address of this family.
     pub fn has_family(&self, v4: bool) -> bool {
         self.addresses.iter().any(|address| address.is_ipv4() == v4)
+    }
+
+    /// An address of the container's that would be its gateway's, too.
+    pub fn own_gateway(&self) -> Option<IpAddr> {
+        let mut gateways = self.gateways.iter().map(IpNetwork::ip);
+        gateways.find(|gateway| self.addresses.iter().any(|address| address.ip() == *gateway))
     }
 
     /// Puts addresses and routes on the container side.
@@ -110,9 +116,12 @@ fn default_route(v4: bool) -> Option<IpNetwork> {
     IpNetwork::new(address, 0).ok()
 }
 
-/// The first address behind the subnet's own.
-fn first_host(address: IpNetwork) -> IpAddr {
+/// The first address behind the subnet's own; in a subnet of two (RFC 3021, RFC 6164), the other one.
+fn first_other_host(address: IpNetwork) -> IpAddr {
+    let whole: u8 = if address.is_ipv4() { 32 } else { 128 };
+    let of_two = address.prefix() + 1 == whole;
     match address.network() {
+        first if of_two && first != address.ip() => first,
         IpAddr::V4(network) => IpAddr::V4(Ipv4Addr::from_bits(network.to_bits().wrapping_add(1))),
         IpAddr::V6(network) => IpAddr::V6(Ipv6Addr::from_bits(network.to_bits().wrapping_add(1))),
     }
@@ -142,6 +151,22 @@ mod tests {
         assert_eq!(shown, ["10.1.2.1/24", "fd00::99/64"]);
         assert!(addresses.routes.is_empty());
         assert!(planned(json!({}), dual_stack()).gateways.is_empty());
+    }
+
+    #[test]
+    fn of_two_addresses_the_other_is_the_gateway_and_the_containers_own_is_none() {
+        for (address, gateway) in [
+            ("10.1.2.2/31", "10.1.2.3"),
+            ("10.1.2.3/31", "10.1.2.2"),
+            ("fd00::6/127", "fd00::7"),
+            ("fd00::7/127", "fd00::6"),
+        ] {
+            let addresses = planned(json!({"isGateway": true}), json!({"ips": [{"address": address}]}));
+            assert_eq!(addresses.gateways[0].ip().to_string(), gateway);
+            assert_eq!(addresses.own_gateway(), None);
+        }
+        let own = planned(json!({"isGateway": true}), json!({"ips": [{"address": "10.1.2.1/24"}]}));
+        assert_eq!(own.own_gateway(), "10.1.2.1".parse().ok());
     }
 
     #[test]

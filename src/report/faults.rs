@@ -1,5 +1,7 @@
 //! The errors about the node, in the words that the pod's event shows.
 
+use std::net::IpAddr;
+
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
@@ -100,6 +102,15 @@ pub fn gateway_in_the_way(link: &str, there: IpNetwork, gateway: IpNetwork) -> E
     .remedy(format!(
         "set \"forceAddress\": true to replace it, use another bridge, or: ip address del {there} dev {link}"
     ))
+}
+
+/// Code 7: the bridge shall have the container's address.
+pub fn gateway_is_the_containers(link: &str, gateway: IpAddr) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("{link} would get the gateway address {gateway}, which IPAM gave to the container"),
+    )
+    .remedy("name another \"gateway\" in \"ipam\", or exclude this address from its range")
 }
 
 /// Code 7: `BRIDGE.VLAN` is no interface name.

@@ -86,6 +86,9 @@ pub(super) async fn configure(
 ) -> Result<(), Error> {
     let answer = reservation.ask(request.version).await?;
     let addresses = Addresses::new(&request.conf, &answer);
+    if let Some(gateway) = addresses.own_gateway() {
+        return Err(faults::gateway_is_the_containers(request.conf.bridge.as_str(), gateway));
+    }
     let ifname = request.attachment.ifname.as_str();
     if addresses.has_family(false) {
         for interface in ["lo", ifname] {
