@@ -297,6 +297,18 @@ fn a_gateway_that_is_the_containers_own_address_is_refused() {
 }
 
 #[test]
+fn an_ipv6_address_on_too_narrow_a_link_is_named_as_such() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let error = lab.add(&gateway_conf(&lab, json!({"mtu": 1279})), &pod).error(7);
+    assert!(error.contains("net1 has MTU 1279") && error.contains("at least 1280"), "{error}");
+    before.assert_unchanged("after the refusal");
+    assert_eq!(reservations(&lab), 0);
+    lab.add(&gateway_conf(&lab, json!({"mtu": 1280})), &pod).ok();
+}
+
+#[test]
 fn del_with_a_stripped_config_removes_the_rest_although_ipam_fails() {
     let lab = Lab::new("");
     let pod = lab.pod();

@@ -85,7 +85,8 @@ impl Addresses {
             let spec = RouteSpec {
                 destination: route.dst,
                 gateways: gateway.into_iter().collect(),
-                table: route.metric("table"),
+                // RT_TABLE_UNSPEC: the kernel takes the main one.
+                table: route.metric("table").filter(|table| *table != 0),
                 scope,
                 priority: route.metric("priority"),
                 mtu: route.metric("mtu"),
@@ -186,11 +187,12 @@ mod tests {
         answer["routes"] = json!([
             {"dst": "10.9.0.0/16", "gw": "10.1.2.8"}, {"dst": "10.9.0.0/16", "gw": "10.1.2.9"},
             {"dst": "10.9.0.0/16", "gw": "10.1.2.8"}, {"dst": "10.9.0.0/16", "gw": "10.1.2.7", "priority": 9},
-            {"dst": "10.8.0.0/16"}, {"dst": "10.7.0.0/16", "scope": 253},
+            {"dst": "10.8.0.0/16", "table": 0}, {"dst": "10.7.0.0/16", "scope": 253},
         ]);
         let specs = planned(json!({}), answer).route_specs();
         let counts: Vec<usize> = specs.iter().map(|spec| spec.gateways.len()).collect();
         assert_eq!(counts, [2, 1, 1, 0]);
+        assert!(specs.iter().all(|spec| spec.table.is_none()));
         assert_eq!(specs[2].gateways, ["10.1.2.1".parse::<IpAddr>().unwrap()]);
     }
 }

@@ -14,6 +14,9 @@ use crate::request::environment::Attachment;
 use crate::request::mac::MacAddress;
 use crate::request::vlan::VlanRange;
 
+/// Smallest MTU of a link that carries IPv6 (RFC 8200 section 5).
+pub const IPV6_MTU_MIN: u32 = 1280;
+
 /// Code 100.
 pub fn bridge_missing(bridge: &str, present: &[String]) -> Error {
     let present = if present.is_empty() { "none".to_string() } else { present.join(", ") };
@@ -111,6 +114,15 @@ pub fn gateway_is_the_containers(link: &str, gateway: IpAddr) -> Error {
         format!("{link} would get the gateway address {gateway}, which IPAM gave to the container"),
     )
     .remedy("name another \"gateway\" in \"ipam\", or exclude this address from its range")
+}
+
+/// Code 7: an IPv6 address on a link that is too narrow for IPv6.
+pub fn mtu_too_small_for_ipv6(ifname: &str, mtu: u32) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("{ifname} has MTU {mtu} and gets an IPv6 address, which needs at least {IPV6_MTU_MIN}"),
+    )
+    .remedy(format!("raise \"mtu\" and the bridge's to {IPV6_MTU_MIN} or more, or give IPv4 addresses only"))
 }
 
 /// Code 7: `BRIDGE.VLAN` is no interface name.

@@ -90,6 +90,9 @@ pub(super) async fn configure(
         return Err(faults::gateway_is_the_containers(request.conf.bridge.as_str(), gateway));
     }
     let ifname = request.attachment.ifname.as_str();
+    if let Some(mtu) = plan.mtu.filter(|mtu| *mtu < faults::IPV6_MTU_MIN && addresses.has_family(false)) {
+        return Err(faults::mtu_too_small_for_ipv6(ifname, mtu));
+    }
     if addresses.has_family(false) {
         for interface in ["lo", ifname] {
             let key = format!("net/ipv6/conf/{interface}/disable_ipv6");
