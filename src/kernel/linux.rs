@@ -254,7 +254,7 @@ impl Kernel for Linux {
             Step::SetSysctl(spec) => self.set_sysctl(spec.place, &spec.key, &spec.value),
             Step::AddAddresses { ifname, addresses } => self.add_addresses(ifname, addresses).await,
             Step::AddRoute { ifname, route } => self.add_route(ifname, route).await,
-            // With arp_notify set, the kernel announces its addresses when the MAC is set, also to what it is.
+            // With arp_notify and ndisc_notify set, the kernel announces its addresses when the MAC is set, also to what it is.
             Step::Announce { ifname, mac } => set_mac(self.container()?, ifname, *mac).await,
             Step::AddVlanGateway(spec) => self.add_vlan_gateway(spec).await,
             Step::AddGateway { link, address } => self.add_gateway(link, *address).await,

@@ -70,7 +70,8 @@ pub(super) async fn prepare(request: &Add, transaction: &mut Transaction<Linux>)
     // Hairpin mode and a MAC that migrates echo a host's own solicitations, which then look like duplicates.
     let detect = if request.conf.enable_dad { "1" } else { "0" };
     set(transaction, Place::Container, &format!("net/ipv6/conf/{ifname}/accept_dad"), detect).await?;
-    set(transaction, Place::Container, &format!("net/ipv4/conf/{ifname}/arp_notify"), "1").await
+    set(transaction, Place::Container, &format!("net/ipv4/conf/{ifname}/arp_notify"), "1").await?;
+    set(transaction, Place::Container, &format!("net/ipv6/conf/{ifname}/ndisc_notify"), "1").await
 }
 
 /// Asks for addresses and applies them; completes the result, but for the first three of its `interfaces`.
