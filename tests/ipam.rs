@@ -78,6 +78,18 @@ fn the_neighbours_hear_of_the_address_at_once() {
             frame[12..14] == [0x08, 0x06] && frame[28..32] == [10, 1, 2, 2] && frame[38..42] == [10, 1, 2, 2]
         })
     });
+    let target = "fd00:1::2".parse::<std::net::Ipv6Addr>().unwrap().octets();
+    support::wait_until(
+        "an unsolicited neighbour advertisement (RFC 4861 section 7.2.6) passes, too",
+        || {
+            support::wire::from_mac(&capture.seen(), &mac).iter().any(|frame| {
+                frame.len() >= 78
+                    && frame[12..14] == [0x86, 0xdd]
+                    && frame[54] == 136
+                    && frame[62..78] == target
+            })
+        },
+    );
 }
 
 #[test]
@@ -275,6 +287,22 @@ fn an_address_in_the_way_fails_the_add_and_force_replaces_it() {
     let shown = lab.node.run("ip -4 address show dev br0");
     assert!(shown.contains("10.1.2.1/24") && !shown.contains("192.168.9.1"), "{shown}");
     pod.run("busybox ping -c1 -W5 10.1.2.1");
+}
+
+#[test]
+fn forcing_an_address_keeps_the_gateways_that_are_there() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    lab.node.ip("address add 10.1.2.254/24 dev br0\naddress add 10.1.2.1/24 dev br0");
+    let answer =
+        json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.3/24"}, {"address": "10.9.0.3/24"}]});
+    let path = fake(&lab, &format!("echo '{answer}'"));
+    let conf = conf(json!({"isGateway": true, "forceAddress": true, "ipam": {"type": "fake"}}));
+    lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().ok();
+    for gateway in ["10.1.2.1", "10.9.0.1"] {
+        pod.run(&format!("busybox ping -c1 -W5 {gateway}"));
+    }
+    assert!(!lab.node.addresses().to_string().contains("10.1.2.254"));
 }
 
 #[test]

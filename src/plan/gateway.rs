@@ -16,16 +16,25 @@ pub fn steps(
     present: &[IpNetwork],
     force: bool,
 ) -> Result<Vec<Step>, Error> {
-    let missing: Vec<IpNetwork> =
+    let mut missing: Vec<IpNetwork> =
         wanted.iter().copied().filter(|address| !present.contains(address)).collect();
     let mut steps = Vec::new();
+    let mut renewed = Vec::new();
     for &there in present.iter().filter(|there| !wanted.contains(there)) {
         let Some(gateway) = missing.iter().find(|gateway| collide(gateway, &there)) else { continue };
         if !force {
             return Err(faults::gateway_in_the_way(link, there, *gateway));
         }
         steps.push(Step::RemoveGateway { link: link.to_string(), address: there });
+        // With the first IPv4 address of a subnet the kernel removes the others, unless promote_secondaries is set.
+        let follow = |address: &&IpNetwork| {
+            let same_subnet = address.network() == there.network() && address.prefix() == there.prefix();
+            same_subnet && address.is_ipv4() && present.contains(address) && !renewed.contains(*address)
+        };
+        renewed.extend(wanted.iter().filter(follow).copied().collect::<Vec<_>>());
     }
+    steps.extend(renewed.iter().map(|&address| Step::RemoveGateway { link: link.to_string(), address }));
+    missing.splice(0..0, renewed);
     steps.extend(missing.into_iter().map(|address| Step::AddGateway { link: link.to_string(), address }));
     Ok(steps)
 }
@@ -68,6 +77,10 @@ mod tests {
             assert!(error.contains(wanted) && error.contains(present), "{error}");
             assert_eq!(planned(&[wanted], &[present], true).unwrap().len(), 2);
         }
+        // What the kernel would remove together with the address in the way comes back.
+        let steps = planned(&["10.0.0.1/24", "10.9.0.1/24"], &["10.0.0.9/24", "10.0.0.1/24"], true).unwrap();
+        let verbs: Vec<&str> = steps.iter().map(|step| step.split(' ').next().unwrap()).collect();
+        assert_eq!((verbs, steps.len()), (vec!["take", "take", "give", "give"], 4));
         assert_eq!(planned(&["fd00::1/64"], &["fd01::1/64"], false).unwrap().len(), 1);
     }
 }
