@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
+use bridge_dhcp::ipam::launch;
+
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == launch::ARGUMENT) {
+        return launch::main(std::env::args_os().skip(2));
+    }
     let by_runtime = std::env::var_os("CNI_COMMAND").is_some_and(|command| !command.is_empty());
     if by_runtime || std::env::args_os().len() < 2 {
         bridge_dhcp::cni::main()

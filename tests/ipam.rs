@@ -205,6 +205,11 @@ fn an_ipam_plugin_that_fails_leaves_nothing_and_says_why() {
         ("echo oops".into(), 121, "no JSON result"),
         ("echo '{\"cniVersion\": \"1.0.0\"}'".into(), 121, "returned no addresses"),
         (
+            "echo '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"0.0.0.0/24\"}]}'".into(),
+            121,
+            "which no host can have",
+        ),
+        (
             "echo '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"10.1.2.2\"}]}'".into(),
             121,
             "prefix length",
@@ -374,4 +379,23 @@ fn with_dhcp_the_release_leaves_before_the_link_goes() {
             .ok();
     }
     assert!(!lab.node.has(&host));
+}
+
+#[test]
+fn an_ipam_plugin_ends_with_the_add_that_called_it() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let started = lab.files.join("pid");
+    let path = fake(&lab, &format!("echo $$ >{0}.new; mv {0}.new {0}; exec sleep 100", started.display()));
+    let conf = conf(json!({"ipam": {"type": "fake"}}));
+    let mut add = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).start();
+    support::wait_until("the plugin runs", || started.exists());
+    let plugin = format!("/proc/{}", std::fs::read_to_string(started).unwrap().trim());
+    assert!(Path::new(&plugin).exists());
+    add.kill().unwrap();
+    add.wait().unwrap();
+    support::wait_until("the plugin is gone", || {
+        let state = std::fs::read_to_string(format!("{plugin}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    });
 }

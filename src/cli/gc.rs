@@ -68,6 +68,16 @@ enum Fate {
     Failed(Error),
 }
 
+impl Fate {
+    fn of(removed: Result<bool, Error>) -> Self {
+        match removed {
+            Ok(true) => Self::Removed,
+            Ok(false) => Self::InUse,
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
 /// What was found.
 #[derive(Default)]
 struct Swept {
@@ -180,23 +190,17 @@ async fn sweep(network: Option<&NetworkName>, valid: &Valid, dry_run: bool) -> R
     let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
     let mut swept = Swept::default();
     for (link, label) in stale(labelled, network, valid) {
-        let fate = if dry_run {
-            Fate::WouldRemove
-        } else {
-            match collect(&mut kernel, &link, &label).await {
-                Ok(true) => Fate::Removed,
-                Ok(false) => Fate::InUse,
-                Err(error) => Fate::Failed(error),
-            }
+        let fate = match dry_run {
+            true => Fate::WouldRemove,
+            false => Fate::of(collect(&mut kernel, &link, &label).await),
         };
         swept.attachments.push((link, label, fate));
     }
     swept.attachments.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
     for port in orphaned_rules(&kernel).await? {
-        let fate = if dry_run {
-            Fate::WouldRemove
-        } else {
-            remove_rules(&mut kernel, &port).await.map_or_else(Fate::Failed, |()| Fate::Removed)
+        let fate = match dry_run {
+            true => Fate::WouldRemove,
+            false => Fate::of(remove_rules(&mut kernel, &port).await),
         };
         swept.rules.push((port, fate));
     }

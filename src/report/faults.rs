@@ -220,11 +220,13 @@ pub fn still_running(attachment: &Attachment) -> Error {
             attachment.container, attachment.ifname
         ),
     )
+    .remedy("call again when it has ended; its deadline is 60 s at the most")
 }
 
 /// Code 126.
 pub fn aborted(why: &str) -> Error {
     Error::new(Code::Aborted, format!("ADD was aborted {why}"))
+        .remedy("the runtime calls ADD again if the container still wants it")
 }
 
 /// Code 124: the kernel's own words about a step.

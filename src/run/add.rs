@@ -62,13 +62,15 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
             };
             // Before the link goes: a DHCP lease is released through it.
             let error = match &reservation {
-                Some(reservation) => match reservation
-                    .release(deadline.saturating_duration_since(Instant::now()) / 2)
-                    .await
-                {
-                    Ok(()) => error,
-                    Err(failed) => error.evidence(format!("left behind: a reservation; {}", failed.msg())),
-                },
+                Some(reservation) => {
+                    match reservation.release(deadline.saturating_duration_since(Instant::now()) / 2).await {
+                        Ok(()) => error,
+                        Err(failed) => error.evidence(format!(
+                            "perhaps left behind: a reservation, as its DEL failed, too: {}",
+                            failed.msg()
+                        )),
+                    }
+                }
                 None => error,
             };
             Err(take_back(transaction, error, deadline).await)
@@ -267,6 +269,14 @@ async fn explain(transaction: &mut Transaction<Linux>, step: &Step, refusal: &Re
             faults::interface_exists(&spec.ifname, &spec.host, host_exists)
         }
         (Step::Protect { .. } | Step::Masquerade { .. }, _) => faults::nftables_refused(step, refusal),
+        (Step::AddRoute { route, .. }, Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
+            faults::refused(step, refusal).remedy(format!(
+                "correct the routes in the IPAM plugin's config: the next hop to {} must lie in one of the container's subnets",
+                route.destination
+            ))
+        }
+        (Step::AddGateway { link, address }, _) if address.is_ipv6() => faults::refused(step, refusal)
+            .remedy(format!("sysctl -w net.ipv6.conf.{link}.disable_ipv6=0")),
         _ => faults::refused(step, refusal),
     }
 }

@@ -26,7 +26,12 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The name of the lock that ADD holds and DEL waits for.
 pub(crate) fn attachment_lock(attachment: &Attachment) -> String {
-    format!("attachment/{}", names::host_interface(attachment))
+    port_lock(&names::host_interface(attachment))
+}
+
+/// The same, by the name of the host side.
+pub(crate) fn port_lock(host: &str) -> String {
+    format!("attachment/{host}")
 }
 
 /// Detaches. `netns` is the container's namespace, where it still exists.

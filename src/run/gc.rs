@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::del::{attachment_lock, remove};
+use super::del::{attachment_lock, port_lock, remove};
 use super::unseen;
 use crate::ipam::Delegation;
 use crate::kernel::Kernel;
@@ -131,7 +131,8 @@ async fn collect_orphaned_rules(kernel: &mut Linux, log: &Log) -> Vec<String> {
     let mut remains = Vec::new();
     for port in ports {
         match remove_rules(kernel, &port).await {
-            Ok(()) => log.write(Level::Info, format_args!("collected the rules of {port}, which is gone")),
+            Ok(true) => log.write(Level::Info, format_args!("collected the rules of {port}, which is gone")),
+            Ok(false) => {}
             Err(error) => remains.push(error.msg().to_string()),
         }
     }
@@ -154,16 +155,21 @@ pub async fn orphaned_rules(kernel: &Linux) -> Result<Vec<String>, Error> {
     Ok(orphaned)
 }
 
-/// Removes the nftables rules of a port.
+/// Removes the nftables rules of a port that has vanished; `false` where it has come back, or an ADD is making it.
 ///
 /// # Errors
-/// Code 125.
-pub async fn remove_rules(kernel: &mut Linux, port: &str) -> Result<(), Error> {
+/// Code 124 or 125.
+pub async fn remove_rules(kernel: &mut Linux, port: &str) -> Result<bool, Error> {
+    let lock = Lock::try_acquire(&port_lock(port));
+    let there = kernel.link(port).await.map_err(|refusal| unseen(port, &refusal))?.is_some();
+    if there || matches!(lock, Ok(None)) {
+        return Ok(false);
+    }
     for undo in [Undo::Unprotect(port.to_string()), Undo::RemoveMasquerade(port.to_string())] {
         kernel
             .revert(&undo)
             .await
             .map_err(|refusal| Error::new(Code::CleanupFailed, format!("cannot {undo}: {refusal}")))?;
     }
-    Ok(())
+    Ok(true)
 }

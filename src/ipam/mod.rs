@@ -1,5 +1,8 @@
 //! Delegated address management: finds and executes the IPAM plugin that the config names (CNI spec section 4).
 
+pub mod launch;
+
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -25,8 +28,8 @@ const STDERR_MAX: u64 = 64 << 10;
 const ENTRIES_MAX: usize = 1000;
 /// The spec's code for an unknown CNI_COMMAND.
 const UNKNOWN_COMMAND: u64 = 4;
-/// How often an executable that is being replaced is tried again, as libcni does.
-const BUSY_TRIES: usize = 5;
+/// The spec's code for a config version that the plugin does not know.
+const UNKNOWN_VERSION: u64 = 1;
 
 /// Where IPAM plugins are found, and what they are given.
 #[derive(Debug, Clone)]
@@ -98,6 +101,9 @@ impl Delegate {
         if result.ips.is_empty() {
             return Err(self.failed("returned no addresses"));
         }
+        if let Some(ip) = result.ips.iter().find(|ip| unusable(ip.address.ip())) {
+            return Err(self.failed(&format!("returned {}, which no host can have", ip.address)));
+        }
         if result.ips.len() + result.routes.len() > ENTRIES_MAX {
             return Err(self.failed(&format!("returned more than {ENTRIES_MAX} addresses and routes")));
         }
@@ -119,7 +125,7 @@ impl Delegate {
     }
 
     async fn call(&self, operation: &str) -> Result<Vec<u8>, Error> {
-        let mut child = self.spawn(operation).await?;
+        let mut child = self.spawn(operation)?;
         let _group = Group(child.id());
         let (mut stdin, mut stdout, mut stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -162,32 +168,27 @@ impl Delegate {
             return Ok(Vec::new());
         }
         let failed = self.failed(&format!("{} (its code {code})", text("msg")));
+        let failed = match code {
+            UNKNOWN_VERSION => {
+                failed.remedy(format!("set \"cniVersion\" to one that {} knows, or update it", self.name))
+            }
+            _ => failed,
+        };
         Err(if text("details").is_empty() { failed } else { failed.evidence(text("details")) })
     }
 
-    async fn spawn(&self, operation: &str) -> Result<Child, Error> {
-        let mut command = Command::new(&self.executable);
-        command
+    fn spawn(&self, operation: &str) -> Result<Child, Error> {
+        Command::new("/proc/self/exe")
+            .args([launch::ARGUMENT, &std::process::id().to_string()])
+            .arg(&self.executable)
             .env("CNI_COMMAND", operation)
             .process_group(0)
             .kill_on_drop(true)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match command.spawn() {
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES =>
-                {
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
-                outcome => {
-                    return outcome.map_err(|error| self.failed(&format!("cannot be started: {error}")));
-                }
-            }
-        }
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| self.failed(&format!("cannot be started: {error}")))
     }
 
     fn failed(&self, why: &str) -> Error {
@@ -204,6 +205,10 @@ impl Drop for Group {
             let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
         }
     }
+}
+
+fn unusable(address: IpAddr) -> bool {
+    address.is_unspecified() || address.is_multicast()
 }
 
 /// Reads to the end, but one byte more than `limit` at the most.
