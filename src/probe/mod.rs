@@ -28,7 +28,7 @@ use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
 use crate::kernel::{diagnosis, firewall};
 use crate::plan::facts::{Link, PortState, Traffic, Uplink};
 use crate::plan::step::Step;
-use crate::plan::{forward_delay, usable_bridge};
+use crate::plan::{forward_delay, native_vlan, usable_bridge};
 use crate::report::{Code, Error, faults, probe_faults};
 use crate::request::dhcp_probe::DhcpProbe;
 use crate::request::mac::MacAddress;
@@ -148,8 +148,7 @@ async fn answered_elsewhere(
     else {
         return Ok(None);
     };
-    let kind = bridge.bridge.as_ref().filter(|kind| kind.vlan_filtering);
-    let vlan = kind.map(|kind| question.vlans.as_ref().map_or(kind.default_pvid, |vlans| vlans.native));
+    let vlan = native_vlan(question.vlans.as_ref(), bridge);
     let port = kernel.learned_on(bridge, client, vlan).await;
     let port = port.map_err(|refusal| unseen("the forwarding table", &refusal))?;
     Ok(port.filter(leads_off_the_node).map(|port| {

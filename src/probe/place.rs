@@ -3,6 +3,7 @@
 use crate::dhcp::socket::{AsyncPacketSocket, PacketSocket};
 use crate::kernel::vlan;
 use crate::plan::facts::Link;
+use crate::plan::native_vlan;
 
 use super::Question;
 
@@ -30,8 +31,7 @@ impl Place {
 
 /// Why the bridge device is not in the question's VLAN; `None` where it is.
 async fn outside(question: &Question, bridge: &Link) -> Option<String> {
-    let kind = bridge.bridge.as_ref().filter(|kind| kind.vlan_filtering)?;
-    let wanted = question.vlans.as_ref().map_or(kind.default_pvid, |vlans| vlans.native);
+    let wanted = native_vlan(question.vlans.as_ref(), bridge)?;
     match vlan::read(bridge.index).await {
         Ok(own) if own.pvid == Some(wanted) => None,
         Ok(_) => Some(format!("{} itself is not in VLAN {wanted}", bridge.name)),

@@ -217,9 +217,7 @@ async fn judge_uplinks(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &L
 /// A requested MAC that another local port uses is a mistake; one behind an uplink is a VM that migrates here.
 async fn judge_mac(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &Log) -> Result<(), Error> {
     let (Some(mac), BridgeSeen::Present(bridge)) = (request.mac, seen) else { return Ok(()) };
-    let filtering = bridge.bridge.as_ref().filter(|bridge| bridge.vlan_filtering);
-    let vlan =
-        filtering.map(|bridge| request.conf.vlans.as_ref().map_or(bridge.default_pvid, |vlans| vlans.native));
+    let vlan = plan::native_vlan(request.conf.vlans.as_ref(), bridge);
     let port = kernel
         .learned_on(bridge, mac, vlan)
         .await

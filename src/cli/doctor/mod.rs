@@ -11,6 +11,7 @@ use super::{Verdict, block_on};
 use crate::kernel::linux::Linux;
 use crate::kernel::{firewall, ports};
 use crate::plan::facts::{BridgeSeen, Link};
+use crate::plan::native_vlan;
 use crate::run::unseen;
 
 const HELP: &str = "\
@@ -94,8 +95,7 @@ impl Doctor {
     /// The port behind which the bridge has learned the MAC that was asked for.
     async fn learned(&self, kernel: &Linux, link: &Link) -> Result<Option<Link>, Failure> {
         let Some(mac) = self.asking.mac else { return Ok(None) };
-        let filtering = link.bridge.as_ref().filter(|bridge| bridge.vlan_filtering);
-        let vlan = filtering.map(|bridge| self.asking.vlan.unwrap_or(bridge.default_pvid));
+        let vlan = native_vlan(self.asking.vlans().as_ref(), link);
         let port = kernel.learned_on(link, mac, vlan).await;
         Ok(port.map_err(|refusal| unseen("the forwarding table", &refusal))?)
     }
