@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
 use super::{Verdict, block_on};
 use crate::kernel::linux::Linux;
-use crate::plan::facts::{Link, PortState, PortVlans};
+use crate::plan::facts::{Link, PortVlans};
 use crate::plan::names::Label;
 use crate::request::vlan::VlanRange;
 use crate::run::unseen;
@@ -94,14 +94,8 @@ fn bridge_name(attachment: &Attachment) -> Option<&str> {
     attachment.bridge.as_ref().map(|link| link.name.as_str())
 }
 
-fn state(link: &Link) -> Option<&'static str> {
-    Some(match link.port?.state {
-        PortState::Disabled => "disabled",
-        PortState::Listening => "listening",
-        PortState::Learning => "learning",
-        PortState::Forwarding => "forwarding",
-        PortState::Blocking => "blocking",
-    })
+fn state(link: &Link) -> Option<String> {
+    link.port.map(|port| port.state.to_string())
 }
 
 fn to_json(attachment: &Attachment) -> Value {
@@ -161,8 +155,8 @@ fn to_text(attachments: &[Attachment], palette: Palette) -> String {
 /// The untagged VLAN, then the tagged ones, as in `100` or `1+200-210`.
 fn shown_vlans(vlans: &PortVlans) -> String {
     let native = vlans.pvid.map_or("-".to_string(), |pvid| pvid.to_string());
-    let tagged: Vec<String> = vlans.tagged.iter().map(VlanRange::to_string).collect();
-    if tagged.is_empty() { native } else { format!("{native}+{}", tagged.join(",")) }
+    let tagged = VlanRange::listed(&vlans.tagged);
+    if tagged.is_empty() { native } else { format!("{native}+{tagged}") }
 }
 
 /// What an operator has to know: a VM's port has no carrier until KubeVirt raises the other end.
@@ -170,6 +164,6 @@ fn shown_state(link: &Link) -> String {
     match (link.up, link.carrier, state(link)) {
         (false, ..) => "down".to_string(),
         (true, false, _) => "no carrier".to_string(),
-        (true, true, state) => state.unwrap_or("no port").to_string(),
+        (true, true, state) => state.unwrap_or("no port".to_string()),
     }
 }

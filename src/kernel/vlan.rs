@@ -136,18 +136,15 @@ pub fn change(index: u32, spec: &VlanSpec) -> Vec<RouteNetlinkMessage> {
         BridgeVlanInfo { flags: BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged, vid: spec.native };
     let tagged = spec.tagged.iter().flat_map(|range| infos(range, BridgeVlanInfoFlags::empty()));
     let mut messages = vec![add(index, std::iter::once(native).chain(tagged).collect())];
-    messages.extend(spec.remove.map(|id| remove(index, &[VlanRange { first: id, last: id }])));
+    messages.extend(spec.remove.map(|id| remove(index, &[VlanRange::single(id)])));
     messages
 }
 
 /// The messages that leave exactly the VLANs of `spec` on a port that carries those of `before`.
 pub fn replace(index: u32, spec: &VlanSpec, before: &PortVlans) -> Vec<RouteNetlinkMessage> {
-    let kept = |id: u16| {
-        id == spec.native || spec.tagged.iter().any(|range| (range.first..=range.last).contains(&id))
-    };
-    let all = before.untagged.iter().chain(&before.tagged);
-    let unwanted = all.flat_map(|range| range.first..=range.last).filter(|id| !kept(*id));
-    let unwanted = merged(unwanted.map(|id| VlanRange { first: id, last: id }).collect());
+    let kept = |id: u16| id == spec.native || spec.tagged.iter().any(|range| range.contains(id));
+    let all = before.all().into_iter().flat_map(|range| range.first..=range.last);
+    let unwanted = merged(all.filter(|id| !kept(*id)).map(VlanRange::single).collect());
     let mut messages = change(index, &VlanSpec { remove: None, ..spec.clone() });
     if !unwanted.is_empty() && spec.remove.is_some() {
         messages.push(remove(index, &unwanted));
@@ -157,17 +154,17 @@ pub fn replace(index: u32, spec: &VlanSpec, before: &PortVlans) -> Vec<RouteNetl
 
 /// The messages that give a port, which carries `now`, the VLANs of `before` again.
 pub fn restore(index: u32, now: &PortVlans, before: &PortVlans) -> Vec<RouteNetlinkMessage> {
-    let all: Vec<VlanRange> = now.untagged.iter().chain(&now.tagged).copied().collect();
     let untagged = before.untagged.iter().flat_map(|range| infos(range, BridgeVlanInfoFlags::Untagged));
     let tagged = before.tagged.iter().flat_map(|range| infos(range, BridgeVlanInfoFlags::empty()));
     let pvid = before.pvid.map(|vid| {
-        let untagged = before.untagged.iter().any(|range| (range.first..=range.last).contains(&vid));
+        let untagged = before.untagged.iter().any(|range| range.contains(vid));
         let egress = if untagged { BridgeVlanInfoFlags::Untagged } else { BridgeVlanInfoFlags::empty() };
         BridgeVlanInfo { flags: BridgeVlanInfoFlags::Pvid | egress, vid }
     });
     let mut messages = Vec::new();
+    let all = now.all();
     if !all.is_empty() {
-        messages.push(remove(index, &merged(all)));
+        messages.push(remove(index, &all));
     }
     messages.push(add(index, untagged.chain(tagged).chain(pvid).collect()));
     messages

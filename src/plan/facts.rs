@@ -1,7 +1,9 @@
 //! What was seen on the node before anything was decided; the kernel fills it in, the plan reads it.
 
+use std::fmt;
+
 use crate::request::mac::MacAddress;
-use crate::request::vlan::VlanRange;
+use crate::request::vlan::{VlanRange, merged};
 
 /// The state of a bridge port (IFLA_BRPORT_STATE, include/uapi/linux/if_bridge.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +14,18 @@ pub enum PortState {
     Learning,
     Forwarding,
     Blocking,
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disabled => "disabled",
+            Self::Listening => "listening",
+            Self::Learning => "learning",
+            Self::Forwarding => "forwarding",
+            Self::Blocking => "blocking",
+        })
+    }
 }
 
 /// A network interface.
@@ -85,7 +99,12 @@ pub struct PortVlans {
 impl PortVlans {
     /// Whether frames of the VLAN pass the port.
     pub fn contains(&self, id: u16) -> bool {
-        self.untagged.iter().chain(&self.tagged).any(|range| (range.first..=range.last).contains(&id))
+        self.untagged.iter().chain(&self.tagged).any(|range| range.contains(id))
+    }
+
+    /// All of them, tagged or not: ascending, disjoint.
+    pub fn all(&self) -> Vec<VlanRange> {
+        merged(self.untagged.iter().chain(&self.tagged).copied().collect())
     }
 }
 

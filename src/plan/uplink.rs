@@ -6,13 +6,12 @@ use crate::request::vlan::{VlanRange, Vlans, merged};
 
 /// The VLANs that uplinks must carry for this attachment; empty where the bridge does not filter.
 fn wanted(vlans: Option<&Vlans>, bridge: &Bridge) -> Vec<VlanRange> {
-    let single = |id| VlanRange { first: id, last: id };
     match vlans {
         _ if !bridge.vlan_filtering => Vec::new(),
         None if bridge.default_pvid == 0 => Vec::new(),
-        None => vec![single(bridge.default_pvid)],
+        None => vec![VlanRange::single(bridge.default_pvid)],
         // The native VLAN of a trunk is often the node's own affair: only tagged ones are asked of the uplink.
-        Some(vlans) if vlans.tagged.is_empty() => vec![single(vlans.native)],
+        Some(vlans) if vlans.tagged.is_empty() => vec![VlanRange::single(vlans.native)],
         Some(vlans) => vlans.tagged.clone(),
     }
 }
@@ -36,7 +35,7 @@ pub fn judge(name: &str, bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Upli
         .iter()
         .flat_map(|range| range.first..=range.last)
         .filter(|id| !carried(*id))
-        .map(|id| VlanRange { first: id, last: id })
+        .map(VlanRange::single)
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -48,6 +47,5 @@ pub fn judge(name: &str, bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Upli
 /// The uplink with its VLANs, as in `bond0[1,20-30]`.
 fn describe(uplink: &Uplink) -> String {
     let Some(vlans) = &uplink.vlans else { return uplink.link.name.clone() };
-    let all = merged(vlans.untagged.iter().chain(&vlans.tagged).copied().collect());
-    format!("{}[{}]", uplink.link.name, all.iter().map(VlanRange::to_string).collect::<Vec<_>>().join(","))
+    format!("{}[{}]", uplink.link.name, VlanRange::listed(&vlans.all()))
 }

@@ -2,8 +2,8 @@
 
 use super::verdict::{Asked, Facts};
 use crate::dhcp::exchange::Answer;
-use crate::plan::facts::{FirewallHook, PortState, Uplink};
-use crate::request::vlan::{VlanRange, merged};
+use crate::plan::facts::{FirewallHook, Uplink};
+use crate::request::vlan::VlanRange;
 
 /// What was seen, one line each, whatever the cause.
 pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {
@@ -79,26 +79,12 @@ fn told(place: &str, asked: &Asked) -> String {
 
 fn uplink_shown(uplink: &Uplink) -> String {
     let carrier = if uplink.link.carrier { "carrier" } else { "no carrier" };
-    let state = uplink.link.port.map_or("no port", |port| state(port.state));
-    let vlans = uplink.vlans.as_ref().map(|vlans| {
-        let all = merged(vlans.untagged.iter().chain(&vlans.tagged).copied().collect());
-        format!(", VLANs {}", all.iter().map(VlanRange::to_string).collect::<Vec<_>>().join(","))
-    });
+    let state = uplink.link.port.map_or("no port".to_string(), |port| port.state.to_string());
+    let vlans = uplink.vlans.as_ref().map(|vlans| format!(", VLANs {}", VlanRange::listed(&vlans.all())));
     format!("{} ({carrier}, {state}{})", uplink.link.name, vlans.unwrap_or_default())
 }
 
 fn hook_shown(hook: &FirewallHook) -> String {
     let policy = if hook.policy_drop { "drop" } else { "accept" };
     format!("{}, hook {}, policy {policy}", hook.owner(), hook.hook)
-}
-
-/// A port's state in a word.
-pub(super) fn state(state: PortState) -> &'static str {
-    match state {
-        PortState::Disabled => "disabled",
-        PortState::Listening => "listening",
-        PortState::Learning => "learning",
-        PortState::Forwarding => "forwarding",
-        PortState::Blocking => "blocking",
-    }
 }

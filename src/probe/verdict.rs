@@ -10,8 +10,7 @@ use crate::report::Error;
 use crate::report::probe_faults;
 use crate::request::vlan::Vlans;
 
-use super::evidence::{self, state};
-use super::{EXCHANGE_MIN, Question};
+use super::{EXCHANGE_MIN, Question, evidence};
 
 /// What came of one exchange.
 #[derive(Debug, Clone)]
@@ -201,7 +200,7 @@ fn uplinks_not_forwarding(facts: &Facts<'_>, forward_delay: u32) -> Option<Error
             _ => None,
         }
     });
-    let shown: Vec<String> = states().map(|(name, port)| format!("{name} {}", state(port.state))).collect();
+    let shown: Vec<String> = states().map(|(name, port)| format!("{name} {}", port.state)).collect();
     Some(probe_faults::uplink_not_forwarding(&facts.bridge.name, &shown.join(", "), left.min()))
 }
 

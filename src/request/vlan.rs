@@ -20,6 +20,23 @@ pub struct VlanRange {
     pub last: u16,
 }
 
+impl VlanRange {
+    /// The range of one id.
+    pub fn single(id: u16) -> Self {
+        Self { first: id, last: id }
+    }
+
+    /// Whether the id lies in the range.
+    pub fn contains(&self, id: u16) -> bool {
+        (self.first..=self.last).contains(&id)
+    }
+
+    /// Ranges as one text, as in `1,20-30`.
+    pub fn listed(ranges: &[Self]) -> String {
+        ranges.iter().map(Self::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
 impl fmt::Display for VlanRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.first == self.last {
@@ -63,7 +80,7 @@ impl Vlans {
 
     /// Whether frames of this VLAN pass the port, tagged or not.
     pub fn contains(&self, id: u16) -> bool {
-        id == self.native || self.tagged.iter().any(|range| (range.first..=range.last).contains(&id))
+        id == self.native || self.tagged.iter().any(|range| range.contains(id))
     }
 }
 
@@ -83,7 +100,7 @@ fn trunk_item(item: &Value) -> Option<Vec<VlanRange>> {
         (Some(first), Some(last)) if first <= last => Some(VlanRange { first, last }),
         _ => return None,
     };
-    let single = id("id")?.map(|id| VlanRange { first: id, last: id });
+    let single = id("id")?.map(VlanRange::single);
     let ranges: Vec<_> = range.into_iter().chain(single).collect();
     (!ranges.is_empty()).then_some(ranges)
 }
@@ -126,7 +143,7 @@ mod tests {
 
     fn shown(value: Value) -> (u16, String) {
         let vlans = parse(value).unwrap().unwrap();
-        (vlans.native, vlans.tagged.iter().map(VlanRange::to_string).collect::<Vec<_>>().join(","))
+        (vlans.native, VlanRange::listed(&vlans.tagged))
     }
 
     #[test]

@@ -243,7 +243,7 @@ fn forwarding(seen: &Seen, link: &Link) -> Check {
     let shown: Vec<String> = alive
         .iter()
         .map(|uplink| match state(uplink) {
-            Some(state) => format!("{} {}", uplink.link.name, format!("{state:?}").to_lowercase()),
+            Some(state) => format!("{} {state}", uplink.link.name),
             None => uplink.link.name.clone(),
         })
         .collect();

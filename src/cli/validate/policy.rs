@@ -86,17 +86,15 @@ fn vlans(conf: &NetConf, bridge: &PolicyBridge) -> Option<Judgement> {
             "remove the empty \"vlan\" of the bridge's ports, or give them the VLANs".into(),
         ));
     }
-    let passes = |id: u16| {
-        filtered.iter().any(|(_, ranges)| ranges.iter().any(|range| (range.first..=range.last).contains(&id)))
-    };
+    let passes = |id: u16| filtered.iter().any(|(_, ranges)| ranges.iter().any(|range| range.contains(id)));
     // The native VLAN of a trunk is often the node's own affair.
     let asked: Vec<u16> = if wanted.tagged.is_empty() {
         vec![wanted.native]
     } else {
         wanted.tagged.iter().flat_map(|range| range.first..=range.last).collect()
     };
-    let missing = asked.into_iter().filter(|id| !passes(*id)).map(|id| VlanRange { first: id, last: id });
-    let missing: Vec<String> = merged(missing.collect()).iter().map(VlanRange::to_string).collect();
+    let missing = asked.into_iter().filter(|id| !passes(*id)).map(VlanRange::single);
+    let missing = merged(missing.collect());
     if missing.is_empty() {
         return None;
     }
@@ -106,7 +104,7 @@ fn vlans(conf: &NetConf, bridge: &PolicyBridge) -> Option<Judgement> {
         "vlan-not-in-trunk",
         format!(
             "VLAN {} passes no port of bridge {} (ports: {})",
-            missing.join(","),
+            VlanRange::listed(&missing),
             bridge.name,
             ports.join(", ")
         ),
