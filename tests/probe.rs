@@ -146,6 +146,21 @@ fn a_server_that_pings_first_is_waited_for() {
 }
 
 #[test]
+fn a_node_that_is_too_slow_to_ask_is_told_from_a_silent_server() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let asked = probing(json!({"timeout": "100ms"}));
+    // The namespace of the temporary port takes longer than the probe may.
+    let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=unshare:delay_exit=400000"];
+    let said = lab.call("ADD", &asked, "c1", pod.path(), "net1").under(&slow).run().error(122);
+    assert!(said.contains("could not ask within 0.1 s") && said.contains("overloaded"), "{said}");
+    wait_until_the_port_is_gone(&lab);
+    before.assert_unchanged("after the failed ADD");
+}
+
+#[test]
 fn onfailure_warn_attaches_and_logs_the_diagnosis() {
     let lab = Lab::new("");
     let pod = lab.pod();

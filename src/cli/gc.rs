@@ -10,11 +10,11 @@ use crate::kernel::linux::Linux;
 use crate::plan::facts::Link;
 use crate::plan::names::Label;
 use crate::report::Error;
+use crate::report::faults::unseen;
 use crate::request::environment::{Attachment, Command, Variables};
 use crate::request::name::{ContainerId, InterfaceName, NetworkName};
 use crate::request::{Request, read};
 use crate::run::gc::{Valid, collect, orphaned_rules, remove_rules, stale};
-use crate::run::unseen;
 
 const LONG: &str = "\
 Remove attachments that no container owns any more

@@ -9,8 +9,8 @@ use super::{Verdict, block_on};
 use crate::kernel::linux::Linux;
 use crate::plan::facts::{Link, PortVlans};
 use crate::plan::names::Label;
+use crate::report::faults::unseen;
 use crate::request::vlan::VlanRange;
-use crate::run::unseen;
 
 const HELP: &str = "\
 --json prints {\"attachments\": [...]}, each with these keys (null where unknown):

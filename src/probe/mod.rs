@@ -29,7 +29,8 @@ use crate::kernel::{diagnosis, firewall};
 use crate::plan::facts::{Link, PortState, Traffic, Uplink};
 use crate::plan::step::Step;
 use crate::plan::{forward_delay, native_vlan, usable_bridge};
-use crate::report::{Code, Error, faults, probe_faults};
+use crate::report::probe_faults::{self, unseen};
+use crate::report::{Error, faults};
 use crate::request::dhcp_probe::DhcpProbe;
 use crate::request::mac::MacAddress;
 use crate::request::name::InterfaceName;
@@ -163,9 +164,10 @@ async fn answered_elsewhere(
 
 /// Why the temporary port was not ready in time: held back by the bridge, or by a node that is too slow.
 async fn late(kernel: &Linux, port: &str, question: &Question) -> Error {
-    let forwards = |link: &Link| link.port.is_some_and(|port| port.state == PortState::Forwarding);
+    let held_back =
+        |link: &Link| link.up && link.port.is_some_and(|port| port.state != PortState::Forwarding);
     match kernel.link(port).await {
-        Ok(Some(link)) if !forwards(&link) => {
+        Ok(Some(link)) if held_back(&link) => {
             probe_faults::port_not_forwarding(port, question.bridge.as_str(), question.timeout)
         }
         _ => probe_faults::no_time(question.place(), question.timeout),
@@ -304,10 +306,6 @@ async fn traffic(kernel: &Linux, uplinks: &[Uplink]) -> Result<Vec<Traffic>, Ref
 fn seed() -> Result<u64, Refusal> {
     let [a, b, c, d, e, f] = random_mac_bytes()?;
     Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
-}
-
-fn unseen(what: &str, refusal: &Refusal) -> Error {
-    Error::new(Code::Kernel, format!("cannot probe for DHCP: {what}: {refusal}"))
 }
 
 fn refused(step: &Step, refusal: &Refusal) -> Error {

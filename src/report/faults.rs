@@ -1,6 +1,8 @@
 //! The errors about the node, in the words that the pod's event shows.
 
+use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
@@ -8,7 +10,7 @@ use nix::errno::Errno;
 use crate::kernel::netlink::Refusal;
 use crate::plan::facts::Link;
 use crate::plan::names::Label;
-use crate::plan::step::Step;
+use crate::plan::step::{Step, Undo};
 use crate::report::{Code, Error};
 use crate::request::environment::Attachment;
 use crate::request::mac::MacAddress;
@@ -16,6 +18,16 @@ use crate::request::vlan::VlanRange;
 
 /// Smallest MTU of a link that carries IPv6 (RFC 8200 section 5).
 pub const IPV6_MTU_MIN: u32 = 1280;
+
+/// Code 124: what the kernel refused while it was being looked at.
+pub fn unseen(what: &str, refusal: &Refusal) -> Error {
+    Error::new(Code::Kernel, format!("cannot read {what}: {refusal}"))
+}
+
+/// Code 124: the lock of an attachment, a bridge or a gateway.
+pub fn no_lock(whose: &str, error: &io::Error) -> Error {
+    Error::new(Code::Kernel, format!("cannot take the {whose}'s lock: {error}"))
+}
 
 /// Code 100.
 pub fn bridge_missing(bridge: &str, present: &[String]) -> Error {
@@ -27,6 +39,11 @@ pub fn bridge_missing(bridge: &str, present: &[String]) -> Error {
     .remedy(format!(
         "correct \"bridge\" in the network config, or create it with its uplink (nmstate, or: ip link add {bridge} type bridge)"
     ))
+}
+
+/// Code 100: a bridge that was there when it was planned for.
+pub fn vanished(bridge: &str) -> Error {
+    Error::new(Code::BridgeMissing, format!("{bridge} has vanished"))
 }
 
 /// Code 101.
@@ -157,13 +174,30 @@ pub fn port_limit(bridge: &str) -> Error {
     .remedy("use a second bridge, or schedule fewer attachments on this node")
 }
 
-/// Code 115.
-pub fn not_forwarding(port: &str, seconds: f32) -> Error {
-    Error::new(
-        Code::NotForwarding,
-        format!("port {port} did not start forwarding within {seconds} s: the bridge still drops its frames"),
-    )
-    .evidence(format!("ip -d link show {port} shows the port's state"))
+/// ADD has used up its deadline: code 121 where the IPAM plugin `awaited` has not answered, 115 where the port does not
+/// forward, else 122 with the step that was being carried out.
+pub fn too_late(deadline: Duration, awaited: Option<&str>, current: Option<&Step>) -> Error {
+    let seconds = deadline.as_secs_f32();
+    if let Some(plugin) = awaited {
+        return Error::new(
+            Code::Ipam,
+            format!("IPAM plugin {plugin:?} did not answer within the deadline of {seconds} s"),
+        )
+        .remedy("ask it by hand with the same config, or raise \"deadline\" (at most \"60s\")");
+    }
+    let expired = format!("deadline of {seconds} s expired");
+    match current {
+        Some(Step::RaisePort { port, await_forwarding: true }) => Error::new(
+            Code::NotForwarding,
+            format!(
+                "port {port} did not start forwarding within {seconds} s: the bridge still drops its frames"
+            ),
+        )
+        .evidence(format!("ip -d link show {port} shows the port's state")),
+        Some(step) => Error::new(Code::Deadline, format!("{expired}, trying to {step}")),
+        None => Error::new(Code::Deadline, expired),
+    }
+    .remedy("raise \"deadline\" (at most \"60s\") if the node is just slow")
 }
 
 /// Code 7: the previous plugin's interface is elsewhere.
@@ -254,6 +288,19 @@ pub fn nftables_refused(step: &Step, refusal: &Refusal) -> Error {
 pub fn remains(host: &str, refusal: &Refusal) -> Error {
     Error::new(Code::CleanupFailed, format!("cannot remove {host}: {refusal}"))
         .remedy(format!("ip link del {host}"))
+}
+
+/// Code 125: nftables rules.
+pub fn rules_remain(undo: &Undo, refusal: &Refusal) -> Error {
+    Error::new(Code::CleanupFailed, format!("cannot {undo}: {refusal}"))
+}
+
+/// Code 125: all that a collection had to leave, one line each.
+pub fn stale_remain(lines: &[String]) -> Error {
+    lines.iter().fold(
+        Error::new(Code::CleanupFailed, format!("{} stale attachments could not be removed", lines.len())),
+        Error::evidence,
+    )
 }
 
 /// Code 123.

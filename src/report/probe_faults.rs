@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::dhcp::reply::{Offer, Refusal};
+use crate::kernel::netlink;
 use crate::report::{Code, Error};
 use crate::request::mac::MacAddress;
 
@@ -24,6 +25,11 @@ impl Display for Place<'_> {
             None => write!(f, "bridge {}", self.bridge),
         }
     }
+}
+
+/// Code 124: what the kernel refused while the probe looked at something or asked.
+pub fn unseen(what: &str, refusal: &netlink::Refusal) -> Error {
+    Error::new(Code::Kernel, format!("cannot probe for DHCP: {what}: {refusal}"))
 }
 
 /// Code 110.

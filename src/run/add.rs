@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::address::{self, Reservation};
+use super::check_uplinks;
 use super::transaction::Transaction;
-use super::{check_uplinks, unseen};
 use crate::ipam::Delegation;
 use crate::kernel::linux::{Linux, bridge_lock, fresh_macs};
 use crate::kernel::lock::Lock;
@@ -19,9 +19,10 @@ use crate::plan::facts::{BridgeSeen, Link};
 use crate::plan::names;
 use crate::plan::step::Step;
 use crate::plan::{self, Plan};
+use crate::report::Error;
+use crate::report::faults::{self, unseen};
 use crate::report::log::{Level, Log};
 use crate::report::result::{CniResult, Interface};
-use crate::report::{Code, Error, faults};
 use crate::request::Add;
 use crate::request::netconf::UplinkCheck;
 
@@ -39,7 +40,7 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
     let started = Instant::now();
     let reservation = ipam.find(request.conf.ipam.as_ref())?.map(Reservation::new);
     let lock = Lock::try_acquire(&super::del::attachment_lock(&request.attachment))
-        .map_err(|error| Error::new(Code::Kernel, format!("cannot take the attachment's lock: {error}")))?
+        .map_err(|error| faults::no_lock("attachment", &error))?
         .ok_or_else(|| faults::still_running(&request.attachment))?;
     let kernel = Linux::open(Some(netns)).map_err(|refusal| unseen("the node's network", &refusal))?;
     let mut transaction = Transaction::new(kernel);
@@ -47,35 +48,30 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
     let deadline = started + request.conf.deadline;
     let work_until = deadline - (request.conf.deadline / UNDO_SHARE).min(UNDO_MAX);
     let outcome = tokio::select! {
-        outcome = super::probe::beside(request, attach(request, reservation.as_ref(), &mut transaction, log), work_until, log) => outcome,
-        () = lock.wanted() => Err(faults::aborted("by a DEL for the same container and interface")),
-        () = super::terminated() => Err(faults::aborted("by a signal")),
-        () = tokio::time::sleep_until(work_until) => Err(Error::new(Code::Deadline, "")),
+        outcome = super::probe::beside(request, attach(request, reservation.as_ref(), &mut transaction, log), work_until, log) => Some(outcome),
+        () = lock.wanted() => Some(Err(faults::aborted("by a DEL for the same container and interface"))),
+        () = super::terminated() => Some(Err(faults::aborted("by a signal"))),
+        () = tokio::time::sleep_until(work_until) => None,
     };
-    match outcome {
-        Ok(result) => Ok(result),
-        Err(error) => {
+    let mut error = match outcome {
+        Some(Ok(result)) => return Ok(result),
+        Some(Err(error)) => error,
+        None => {
             let awaited = reservation.as_ref().and_then(Reservation::awaited);
-            let error = match error.code {
-                Code::Deadline => late(request, awaited, transaction.current()),
-                _ => error,
-            };
-            // Before the link goes: a DHCP lease is released through it.
-            let error = match &reservation {
-                Some(reservation) => {
-                    match reservation.release(deadline.saturating_duration_since(Instant::now()) / 2).await {
-                        Ok(()) => error,
-                        Err(failed) => error.evidence(format!(
-                            "perhaps left behind: a reservation, as its DEL failed, too: {}",
-                            failed.msg()
-                        )),
-                    }
-                }
-                None => error,
-            };
-            Err(take_back(transaction, error, deadline).await)
+            faults::too_late(request.conf.deadline, awaited, transaction.current())
+        }
+    };
+    // Before the link goes: a DHCP lease is released through it.
+    if let Some(reservation) = &reservation {
+        let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+        if let Err(failed) = reservation.release(patience).await {
+            error = error.evidence(format!(
+                "perhaps left behind: a reservation, as its DEL failed, too: {}",
+                failed.msg()
+            ));
         }
     }
+    Err(take_back(transaction, error, deadline).await)
 }
 
 async fn attach(
@@ -160,10 +156,8 @@ async fn attach_chained(
 /// that no failing ADD deletes a bridge that another one is about to join.
 async fn join(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) -> Result<Plan, Error> {
     let name = request.conf.bridge.as_str();
-    let failed =
-        |error: std::io::Error| Error::new(Code::Kernel, format!("cannot take the bridge's lock: {error}"));
     let _lock = match request.conf.create_bridge {
-        true => Lock::acquire(&bridge_lock(name)).await.map_err(failed)?,
+        true => Lock::acquire(&bridge_lock(name)).await.map_err(|error| faults::no_lock("bridge", &error))?,
         false => None,
     };
     let mut tries = 0;
@@ -251,7 +245,7 @@ pub(super) async fn perform(transaction: &mut Transaction<Linux>, step: &Step) -
 async fn is_promiscuous(bridge: &str, transaction: &mut Transaction<Linux>) -> Result<bool, Error> {
     let lock = Lock::acquire(&format!("promiscuous/{bridge}"))
         .await
-        .map_err(|error| Error::new(Code::Kernel, format!("cannot take the bridge's lock: {error}")))?;
+        .map_err(|error| faults::no_lock("bridge", &error))?;
     let seen = transaction.kernel().link(bridge).await.map_err(|refusal| unseen(bridge, &refusal))?;
     let already = seen.is_some_and(|link| link.promiscuous);
     transaction.hold(lock.filter(|_| !already));
@@ -277,25 +271,6 @@ async fn explain(transaction: &mut Transaction<Linux>, step: &Step, refusal: &Re
             .remedy(format!("sysctl -w net.ipv6.conf.{link}.disable_ipv6=0")),
         _ => faults::refused(step, refusal),
     }
-}
-
-fn late(request: &Add, awaited: Option<&str>, current: Option<&Step>) -> Error {
-    let seconds = request.conf.deadline.as_secs_f32();
-    if let Some(plugin) = awaited {
-        return Error::new(
-            Code::Ipam,
-            format!("IPAM plugin {plugin:?} did not answer within the deadline of {seconds} s"),
-        )
-        .remedy("ask it by hand with the same config, or raise \"deadline\" (at most \"60s\")");
-    }
-    match current {
-        Some(Step::RaisePort { port, await_forwarding: true }) => faults::not_forwarding(port, seconds),
-        Some(step) => {
-            Error::new(Code::Deadline, format!("deadline of {seconds} s expired, trying to {step}"))
-        }
-        None => Error::new(Code::Deadline, format!("deadline of {seconds} s expired")),
-    }
-    .remedy("raise \"deadline\" (at most \"60s\") if the node is just slow")
 }
 
 async fn take_back(mut transaction: Transaction<Linux>, error: Error, deadline: Instant) -> Error {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::add::perform;
 use super::transaction::Transaction;
-use super::unseen;
 use crate::ipam::Delegate;
 use crate::kernel::Kernel;
 use crate::kernel::linux::{Linux, fresh_macs};
@@ -13,8 +12,9 @@ use crate::kernel::lock::Lock;
 use crate::plan::addresses::Addresses;
 use crate::plan::step::{Place, Step, SysctlSpec, Undo, VlanGatewaySpec, VlanSpec};
 use crate::plan::{Plan, gateway, names};
+use crate::report::Error;
+use crate::report::faults::{self, unseen};
 use crate::report::result::{CniResult, Interface};
-use crate::report::{Code, Error, faults};
 use crate::request::Add;
 use crate::request::version::CniVersion;
 
@@ -130,17 +130,16 @@ async fn serve(
     let bridge = request.conf.bridge.as_str();
     let lock = Lock::acquire(&format!("gateway/{bridge}"))
         .await
-        .map_err(|error| Error::new(Code::Kernel, format!("cannot take the gateway's lock: {error}")))?;
+        .map_err(|error| faults::no_lock("gateway", &error))?;
     transaction.hold(lock);
     let of_vlan = match &request.conf.vlans {
         Some(vlans) => Some(in_vlan(bridge, vlans.native, transaction).await?),
         None => None,
     };
     let carrier = of_vlan.as_ref().map_or(bridge, |interface| interface.name.as_str()).to_string();
-    let missing = || Error::new(Code::BridgeMissing, format!("{carrier} has vanished"));
     let kernel = transaction.kernel();
-    let link =
-        kernel.link(&carrier).await.map_err(|refusal| unseen(&carrier, &refusal))?.ok_or_else(missing)?;
+    let link = kernel.link(&carrier).await.map_err(|refusal| unseen(&carrier, &refusal))?;
+    let link = link.ok_or_else(|| faults::vanished(&carrier))?;
     let present = kernel.addresses(link.index).await.map_err(|refusal| unseen(&carrier, &refusal))?;
     let steps = gateway::steps(&carrier, &addresses.gateways, &present, request.conf.force_address)?;
     for step in &steps {

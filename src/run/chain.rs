@@ -1,11 +1,11 @@
 //! Finds the interface that the previous plugin of a chain made.
 
-use super::unseen;
 use crate::kernel::linux::Linux;
 use crate::plan::chained::Chain;
 use crate::plan::facts::Link;
+use crate::report::Error;
+use crate::report::faults::{self, unseen};
 use crate::report::result::{CniResult, Interface};
-use crate::report::{Error, faults};
 use crate::request::Add;
 use crate::request::name::InterfaceName;
 

@@ -2,7 +2,6 @@
 
 use ipnetwork::IpNetwork;
 
-use super::unseen;
 use crate::ipam::Delegation;
 use crate::kernel::linux::Linux;
 use crate::kernel::netns::Netns;
@@ -11,8 +10,9 @@ use crate::plan::addresses::Addresses;
 use crate::plan::facts::{BridgeSeen, Link};
 use crate::plan::names::Label;
 use crate::plan::{names, validate_bridge};
+use crate::report::Error;
+use crate::report::faults::{self, unseen};
 use crate::report::result::Ip;
-use crate::report::{Error, faults};
 use crate::request::vlan::Vlans;
 use crate::request::{Add, Check};
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::unseen;
 use crate::ipam::Delegation;
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
@@ -13,8 +12,9 @@ use crate::kernel::netns::Netns;
 use crate::plan::facts::Link;
 use crate::plan::names::{self, ChainedPort, Label};
 use crate::plan::step::Undo;
+use crate::report::Error;
+use crate::report::faults::{self, unseen};
 use crate::report::log::{Level, Log};
-use crate::report::{Code, Error, faults};
 use crate::request::Del;
 use crate::request::environment::Attachment;
 use crate::request::netconf::Ipam;
@@ -43,7 +43,7 @@ pub async fn del(request: &Del, netns: Option<Netns>, ipam: &Delegation, log: &L
     let _lock = timeout(GIVE_WAY, Lock::acquire(&attachment_lock(&request.attachment)))
         .await
         .map_err(|_| faults::still_running(&request.attachment))?
-        .map_err(|error| Error::new(Code::Kernel, format!("cannot take the attachment's lock: {error}")))?;
+        .map_err(|error| faults::no_lock("attachment", &error))?;
     let mut kernel = Linux::open(netns).map_err(|refusal| unseen("the node's network", &refusal))?;
     let host = names::host_interface(&request.attachment);
     // The dhcp plugin sends its RELEASE through the link.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::del::{attachment_lock, port_lock, remove};
-use super::unseen;
 use crate::ipam::Delegation;
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
@@ -13,8 +12,9 @@ use crate::kernel::nft;
 use crate::plan::facts::Link;
 use crate::plan::names::{Label, host_interface};
 use crate::plan::step::Undo;
+use crate::report::Error;
+use crate::report::faults::{self, unseen};
 use crate::report::log::{Level, Log};
-use crate::report::{Code, Error};
 use crate::request::Gc;
 use crate::request::environment::Attachment;
 use crate::request::name::{ContainerId, NetworkName};
@@ -114,13 +114,7 @@ pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error>
         Ok(None) => {}
         Err(error) => remains.push(error.msg().to_string()),
     }
-    match remains.len() {
-        0 => Ok(()),
-        count => Err(remains.into_iter().fold(
-            Error::new(Code::CleanupFailed, format!("{count} stale attachments could not be removed")),
-            Error::evidence,
-        )),
-    }
+    if remains.is_empty() { Ok(()) } else { Err(faults::stale_remain(&remains)) }
 }
 
 async fn collect_orphaned_rules(kernel: &mut Linux, log: &Log) -> Vec<String> {
@@ -166,10 +160,7 @@ pub async fn remove_rules(kernel: &mut Linux, port: &str) -> Result<bool, Error>
         return Ok(false);
     }
     for undo in [Undo::Unprotect(port.to_string()), Undo::RemoveMasquerade(port.to_string())] {
-        kernel
-            .revert(&undo)
-            .await
-            .map_err(|refusal| Error::new(Code::CleanupFailed, format!("cannot {undo}: {refusal}")))?;
+        kernel.revert(&undo).await.map_err(|refusal| faults::rules_remain(&undo, &refusal))?;
     }
     Ok(true)
 }

@@ -11,16 +11,11 @@ pub mod status;
 mod transaction;
 
 use crate::kernel::linux::Linux;
-use crate::kernel::netlink::Refusal;
 use crate::plan::facts::{Link, Uplink};
 use crate::plan::uplink;
-use crate::report::{Code, Error};
+use crate::report::Error;
+use crate::report::faults::unseen;
 use crate::request::netconf::NetConf;
-
-/// What the kernel refused while it was being looked at.
-pub(crate) fn unseen(what: &str, refusal: &Refusal) -> Error {
-    Error::new(Code::Kernel, format!("cannot read {what}: {refusal}"))
-}
 
 /// Judges the uplinks of the config's bridge, reading as few of its ports as the verdict needs.
 ///

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::unseen;
 use crate::dhcp::expected::Expected;
 use crate::kernel::linux::Linux;
 use crate::probe::{Question, probe};
 use crate::report::Error;
+use crate::report::faults::unseen;
 use crate::report::log::{Level, Log};
 use crate::request::Add;
 use crate::request::dhcp_probe::{DhcpProbe, ProbeIdentity};

@@ -1,10 +1,11 @@
 //! STATUS: whether an ADD with this config would be served.
 
-use super::{check_uplinks, unseen};
+use super::check_uplinks;
 use crate::ipam::Delegation;
 use crate::kernel::linux::Linux;
 use crate::plan::facts::BridgeSeen;
 use crate::plan::validate_bridge;
+use crate::report::faults::unseen;
 use crate::report::{Code, Error};
 use crate::request::Status;
 use crate::request::netconf::UplinkCheck;

@@ -12,7 +12,7 @@ use crate::kernel::linux::Linux;
 use crate::kernel::{firewall, ports};
 use crate::plan::facts::{BridgeSeen, Link};
 use crate::plan::native_vlan;
-use crate::run::unseen;
+use crate::report::faults::unseen;
 
 const HELP: &str = "\
 --json prints {\"verdict\": \"ok\", \"warn\" or \"fail\", \"bridge\": ..., \"vlan\": ..., \"checks\": [...]}, each check with name, verdict (\"ok\",
