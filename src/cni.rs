@@ -106,7 +106,7 @@ fn foreign_netns(netns: Netns, variables: &Variables) -> Result<Netns, Error> {
 
 /// What stands in every line of the log.
 fn context(command: Command, variables: &Variables, object: &Map<String, Value>) -> String {
-    let mut parts = vec![format!("command={command:?}").to_uppercase().replace("COMMAND", "command")];
+    let mut parts = vec![format!("command={}", command.as_str())];
     if let Ok(attachment) = variables.attachment() {
         parts.push(format!("container={} ifname={}", attachment.container, attachment.ifname));
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// How much is logged; the order is from little to much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the words of `logLevel`")]
 pub enum Level {
     Error,
     Warn,
@@ -49,7 +49,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log that the config names with `logFile` and `logLevel`; `context` stands in every line. Without a file, or where it cannot be opened, warnings and errors still go to standard error.
+    /// The log that the config names with `logFile` and `logLevel`; `context` stands in every line. Warnings go to
+    /// standard error, too; so does that the file cannot be opened.
     pub fn open(object: &Map<String, Value>, context: String) -> Self {
         let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let file = text("logFile").and_then(|path| {

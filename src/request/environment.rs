@@ -9,7 +9,7 @@ use crate::request::name::{ContainerId, InterfaceName};
 
 /// The operation that the runtime asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the spec's own words")]
 pub enum Command {
     Add,
     Del,
@@ -20,16 +20,22 @@ pub enum Command {
 }
 
 impl Command {
+    const ALL: [Self; 6] = [Self::Add, Self::Del, Self::Check, Self::Status, Self::Gc, Self::Version];
+
+    /// The operation as CNI_COMMAND names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "ADD",
+            Self::Del => "DEL",
+            Self::Check => "CHECK",
+            Self::Status => "STATUS",
+            Self::Gc => "GC",
+            Self::Version => "VERSION",
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "ADD" => Self::Add,
-            "DEL" => Self::Del,
-            "CHECK" => Self::Check,
-            "STATUS" => Self::Status,
-            "GC" => Self::Gc,
-            "VERSION" => Self::Version,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|command| command.as_str() == text)
     }
 
     fn required(self) -> &'static [&'static str] {
