@@ -11,9 +11,9 @@ use crate::plan::facts::Link;
 use crate::plan::names::Label;
 use crate::report::Error;
 use crate::report::faults::unseen;
-use crate::request::environment::{Attachment, Command, Variables};
+use crate::request::environment::Attachment;
 use crate::request::name::{ContainerId, InterfaceName, NetworkName};
-use crate::request::{Request, read};
+use crate::request::valid_attachments;
 use crate::run::gc::{Valid, collect, orphaned_rules, remove_rules, stale};
 
 const LONG: &str = "\
@@ -158,19 +158,13 @@ fn parse(path: &str, text: &str) -> Result<Valid, Failure> {
     Ok(valid)
 }
 
-/// Reads the list as GC does, out of a config with the keys that GC needs.
+/// Reads the list as GC does: by itself, or out of a config.
 fn from_json(value: Value) -> Result<Valid, Error> {
-    let mut object = match value {
+    let object = match value {
         Value::Object(object) => object,
         list => Map::from_iter([("cni.dev/valid-attachments".to_string(), list)]),
     };
-    object.insert("name".into(), "by-hand".into());
-    object.insert("cniVersion".into(), "1.1.0".into());
-    let (_, object) = read(Value::Object(object).to_string().as_bytes())?;
-    match Request::parse(Command::Gc, &Variables::new(std::iter::empty()), &object)? {
-        Some(Request::Gc(gc)) => Ok(gc.valid.iter().collect()),
-        _ => Ok(Valid::default()),
-    }
+    Ok(valid_attachments(&object)?.iter().collect())
 }
 
 fn keep(valid: &mut Valid, text: &str) -> Result<(), &'static str> {

@@ -246,7 +246,10 @@ fn at_least(
 }
 
 /// The attachments that a GC keeps, from both spellings of the key. JSON null is Go's empty list.
-fn valid_attachments(object: &Map<String, Value>) -> Result<BTreeSet<Attachment>, Error> {
+///
+/// # Errors
+/// Code 7 where neither key is there, or an element is no attachment.
+pub(crate) fn valid_attachments(object: &Map<String, Value>) -> Result<BTreeSet<Attachment>, Error> {
     let spellings = ["cni.dev/valid-attachments", "cni.dev/attachments"];
     let keys = Keys::new(object, "");
     if !spellings.iter().any(|key| object.contains_key(*key)) {
