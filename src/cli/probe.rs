@@ -12,14 +12,13 @@ use crate::dhcp::expected::Expected;
 use crate::probe::report::{Offered, Report};
 use crate::probe::{Question, probe};
 use crate::report::Error;
+use crate::report::probe_faults::Place;
 use crate::request::cidr;
 use crate::request::keys::parse_duration;
 use crate::request::mac::MacAddress;
 use crate::request::name::InterfaceName;
 use crate::request::vlan::Vlans;
 
-/// How long further servers are awaited: a person waits for that, a pod does not.
-const GRACE: Duration = Duration::from_millis(500);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 const HELP: &str = "\
@@ -73,11 +72,8 @@ impl Asking {
     }
 
     /// Bridge and VLAN, as a sentence names them.
-    pub fn place(&self) -> String {
-        match self.vlan {
-            Some(vlan) => format!("bridge {} VLAN {vlan}", self.bridge),
-            None => format!("bridge {}", self.bridge),
-        }
+    pub fn place(&self) -> Place<'_> {
+        Place { bridge: self.bridge.as_str(), vlan: self.vlan }
     }
 
     /// Probes, with a sign of life on a terminal.
@@ -86,13 +82,11 @@ impl Asking {
     /// The diagnosis.
     pub async fn ask(&self) -> Result<Report, Error> {
         let question = Question {
-            bridge: self.bridge.clone(),
             vlans: self.vlans(),
-            isolated: false,
             client: self.mac,
             timeout: self.timeout,
-            grace: GRACE,
             expected: Expected { servers: self.servers.clone(), subnets: self.subnets.clone() },
+            ..Question::on(self.bridge.clone())
         };
         let what = format!("asking for a DHCP offer on {}, at most {:?}", self.place(), self.timeout);
         spinner::beside(&what, probe(&question)).await

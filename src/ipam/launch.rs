@@ -19,6 +19,7 @@ pub const ARGUMENT: &str = "launch-ipam-plugin";
 
 /// How often an executable that is being replaced is tried again, as libcni does.
 const BUSY_TRIES: usize = 5;
+/// Nobody announces that an executable has been written.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Becomes the plugin. Returns only where that cannot be, with the reason as a CNI error on standard output.

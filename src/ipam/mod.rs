@@ -2,6 +2,7 @@
 
 pub mod launch;
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -149,7 +150,6 @@ impl Delegate {
         let ((), stdout, stderr) = read.await?;
         let status = child.wait().await.map_err(|error| self.failed(&error.to_string()))?;
         if !stderr.is_empty() {
-            use std::io::Write;
             let _ = std::io::stderr().write_all(&stderr);
         }
         if status.success() {

@@ -292,12 +292,12 @@ pub fn bridge_lock(name: &str) -> String {
     format!("bridge/{name}")
 }
 
-/// Random addresses for what needs one.
+/// Bytes of entropy, for addresses, names and transaction numbers.
 ///
 /// # Errors
 /// Whatever `getrandom(2)` says.
-pub fn random_mac_bytes() -> Result<[u8; 6], Refusal> {
-    let mut bytes = [0; 6];
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], Refusal> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| Refusal::plain(Errno::EIO))?;
     Ok(bytes)
 }
@@ -308,8 +308,8 @@ pub fn random_mac_bytes() -> Result<[u8; 6], Refusal> {
 /// Whatever `getrandom(2)` says.
 pub fn fresh_macs() -> Result<crate::plan::FreshMacs, Refusal> {
     Ok(crate::plan::FreshMacs {
-        container: MacAddress::local(random_mac_bytes()?),
-        host: MacAddress::host_side(random_mac_bytes()?),
-        bridge: MacAddress::local(random_mac_bytes()?),
+        container: MacAddress::local(random_bytes()?),
+        host: MacAddress::host_side(random_bytes()?),
+        bridge: MacAddress::local(random_bytes()?),
     })
 }

@@ -11,7 +11,7 @@ use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::Kernel;
 use super::interface::{Route, named};
-use super::linux::{Linux, RTNLGRP_LINK, random_mac_bytes};
+use super::linux::{Linux, RTNLGRP_LINK, random_bytes};
 use super::netlink::Refusal;
 use super::netns::Netns;
 use crate::dhcp::socket::PacketSocket;
@@ -66,7 +66,7 @@ impl ProbePort {
         let mut tries = 0;
         let name = loop {
             tries += 1;
-            let entropy = random_mac_bytes().map_err(before)?;
+            let entropy = random_bytes().map_err(before)?;
             let name = names::probe_interface([entropy[0], entropy[1], entropy[2]]);
             let step = Step::AddVeth(veth(spec, name.clone(), MacAddress::host_side(entropy)));
             match kernel.apply(&step).await {

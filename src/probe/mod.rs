@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::dhcp::drive::drive;
 use crate::dhcp::exchange::{Exchange, Identity, Timing};
 use crate::dhcp::expected::Expected;
-use crate::kernel::linux::{Linux, random_mac_bytes};
+use crate::kernel::linux::{Linux, random_bytes};
 use crate::kernel::look::leads_off_the_node;
 use crate::kernel::netlink::Refusal;
 use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
@@ -211,7 +211,8 @@ impl Exchanges {
         let client = question.client.unwrap_or(source);
         let timing = Timing { timeout, grace: question.grace };
         let begin = |chaddr, source, timing| {
-            let seed = seed().map_err(|refusal| unseen("random numbers", &refusal))?;
+            let seed = random_bytes().map(u64::from_be_bytes);
+            let seed = seed.map_err(|refusal| unseen("random numbers", &refusal))?;
             Ok(Exchange::new(Identity { chaddr, source }, timing, seed).expecting(question.expected.clone()))
         };
         let mut on_port = vec![begin(client, source, timing)?];
@@ -301,11 +302,6 @@ async fn traffic(kernel: &Linux, uplinks: &[Uplink]) -> Result<Vec<Traffic>, Ref
         traffic.push(kernel.traffic(uplink.link.index).await?.unwrap_or_default());
     }
     Ok(traffic)
-}
-
-fn seed() -> Result<u64, Refusal> {
-    let [a, b, c, d, e, f] = random_mac_bytes()?;
-    Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
 fn refused(step: &Step, refusal: &Refusal) -> Error {
