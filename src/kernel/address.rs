@@ -11,12 +11,11 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMe
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
-use super::netlink::{Client, Refusal};
+use super::interface::Route;
+use super::netlink::Refusal;
 
 /// RTNLGRP_IPV6_IFADDR (include/uapi/linux/rtnetlink.h).
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
-
-type Route = Client<RouteNetlinkMessage>;
 
 /// Adds the addresses to the interface with this index and waits until duplicate address detection has settled every
 /// IPv6 one. Must be called in the interface's network namespace.

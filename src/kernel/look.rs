@@ -72,10 +72,11 @@ impl Linux {
         message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         let answers = self.host.dump(RouteNetlinkMessage::GetLink(message)).await?;
         let links = answers.iter().filter_map(read_link);
-        Ok(links
-            .filter_map(|link| Some((Label::from_alias(link.alias.as_deref()?)?, link)))
-            .map(|(l, k)| (k, l))
-            .collect())
+        let labelled = links.filter_map(|link| {
+            let label = Label::from_alias(link.alias.as_deref()?)?;
+            Some((link, label))
+        });
+        Ok(labelled.collect())
     }
 
     /// The ports of the bridge that may lead off the node.

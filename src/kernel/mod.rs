@@ -1,11 +1,11 @@
 //! The only code that touches Linux: our own verbs behind one trait, and the kernel that carries them out.
 
-pub mod address;
+mod address;
 pub mod diagnosis;
 pub mod firewall;
 mod gateway;
 mod interface;
-pub mod link;
+mod link;
 pub mod linux;
 pub mod lock;
 pub mod look;
@@ -14,8 +14,8 @@ pub mod netns;
 pub mod nft;
 pub mod ports;
 pub mod probe_port;
-pub mod route;
-pub mod sysctl;
+mod route;
+mod sysctl;
 pub mod vlan;
 
 use std::future::Future;

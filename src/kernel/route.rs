@@ -9,10 +9,9 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::netlink::{Client, Refusal};
+use super::interface::Route;
+use super::netlink::Refusal;
 use crate::plan::step::RouteSpec;
-
-type Route = Client<RouteNetlinkMessage>;
 
 /// Adds the route over the interface with this index. One that is there already is success.
 ///
