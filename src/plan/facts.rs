@@ -7,7 +7,7 @@ use crate::request::vlan::{VlanRange, merged};
 
 /// The state of a bridge port (IFLA_BRPORT_STATE, include/uapi/linux/if_bridge.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "IEEE 802.1D's own words")]
 pub enum PortState {
     Disabled,
     Listening,
@@ -76,10 +76,12 @@ pub struct Bridge {
 
 /// What is particular to a bridge port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Port {
+    /// Whether frames pass it.
     pub state: PortState,
+    /// Frames may leave through the port they came in.
     pub hairpin: bool,
+    /// It talks to non-isolated ports only.
     pub isolated: bool,
     /// Hundredths of a second until its state changes (IFLA_BRPORT_FORWARD_DELAY_TIMER).
     pub forward_timer: u64,
@@ -131,9 +133,10 @@ pub enum BridgeSeen {
 
 /// Frames that an interface has counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Traffic {
+    /// By this interface.
     pub sent: u64,
+    /// By this interface.
     pub received: u64,
 }
 

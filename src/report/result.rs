@@ -56,7 +56,7 @@ impl Route {
 
 /// A result of ADD.
 #[derive(Debug, Clone, Default, PartialEq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the spec's own words")]
 pub struct CniResult {
     pub interfaces: Vec<Interface>,
     pub ips: Vec<Ip>,

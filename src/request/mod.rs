@@ -88,7 +88,7 @@ pub struct Gc {
 
 /// What the runtime asks for.
 #[derive(Debug)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the types inside say what each is")]
 pub enum Request {
     Add(Box<Add>),
     Check(Box<Check>),

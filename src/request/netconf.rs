@@ -40,7 +40,7 @@ pub struct Ipam {
 
 /// The DNS settings that override IPAM's (CNI spec, "dns").
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the spec's own words")]
 pub struct Dns {
     pub nameservers: Vec<String>,
     pub domain: Option<String>,

@@ -9,7 +9,7 @@ use crate::request::keys::Keys;
 
 /// A version of the CNI spec; the order is the spec's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, non_camel_case_types)]
+#[expect(missing_docs, reason = "the spec's own numbers")]
 pub enum CniVersion {
     V0_1_0,
     V0_2_0,

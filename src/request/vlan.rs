@@ -14,9 +14,10 @@ const TRUNK_NATIVE: u16 = 1;
 
 /// An inclusive range of VLAN ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
 pub struct VlanRange {
+    /// The lowest id.
     pub first: u16,
+    /// The highest id.
     pub last: u16,
 }
 
