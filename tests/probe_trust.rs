@@ -14,6 +14,7 @@ use bridge_dhcp::request::name::InterfaceName;
 use serde_json::{Value, json};
 use support::guest::DhcpServer;
 use support::namespace::{Namespace, text};
+use support::plugin::executable;
 use support::wire::{frame, send_frame};
 use support::{Lab, vm_conf, wait_until};
 
@@ -234,4 +235,23 @@ fn an_offer_that_only_the_vms_present_node_gets_is_no_false_alarm() {
     let outcome = lab.add(&asked, &pod);
     assert!(outcome.stderr.contains("may be answered there"), "{}", outcome.stderr);
     outcome.ok();
+}
+
+#[test]
+fn an_offer_that_only_a_running_guest_of_this_node_gets_is_no_false_alarm() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::with(
+        &lab,
+        &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600", &format!("--dhcp-host={MAC},ignore")],
+    );
+    lab.node
+        .ip("link add veth0a type veth peer name guest\nlink set veth0a master br0 up\nlink set guest up");
+    wait_until("the bridge knows the guest behind its own port", || {
+        send_frame(&lab.node, "guest", &frame([2, 0, 0, 0, 0, 0x99], 1));
+        forwarding_table(&lab.node, MAC).contains("veth0a")
+    });
+    let line = ["probe", "--bridge", "br0", "--timeout", "4s", "--mac", MAC];
+    let output = lab.node.pipe(&executable(), &line, "");
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("is known behind veth0a"), "{said}");
 }

@@ -22,7 +22,6 @@ use crate::dhcp::drive::drive;
 use crate::dhcp::exchange::{Exchange, Identity, Timing};
 use crate::dhcp::expected::Expected;
 use crate::kernel::linux::{Linux, random_bytes};
-use crate::kernel::look::leads_off_the_node;
 use crate::kernel::netlink::Refusal;
 use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
 use crate::kernel::{diagnosis, firewall};
@@ -135,8 +134,10 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     Err(verdict::verdict(&facts))
 }
 
-/// A client that is known behind an uplink runs on another node: a VM that migrates here. A server that answers it by
-/// unicast in spite of the broadcast flag reaches that node, never this one, so the second identity's answer counts.
+/// A client that the bridge knows behind a port runs already: on another node if that is an uplink, as a VM that migrates
+/// here, or on this one, as the guest that somebody asks about by hand and the container that a chained plugin raised. A
+/// server that answers it by unicast in spite of the broadcast flag reaches that port only, so the second identity's
+/// answer counts.
 async fn answered_elsewhere(
     kernel: &Linux,
     question: &Question,
@@ -152,7 +153,7 @@ async fn answered_elsewhere(
     let vlan = native_vlan(question.vlans.as_ref(), bridge);
     let port = kernel.learned_on(bridge, client, vlan).await;
     let port = port.map_err(|refusal| unseen("the forwarding table", &refusal))?;
-    Ok(port.filter(leads_off_the_node).map(|port| {
+    Ok(port.map(|port| {
         let mut report = Report::new(question, second, started.elapsed(), started.elapsed());
         report.warnings.push(format!(
             "{client} was not answered here, {} was: {client} is known behind {} and may be answered there",
