@@ -135,6 +135,14 @@ fn rules_that_drop_bridged_frames_by_default_are_named() {
     let check = check(&shown, "firewall");
     assert_eq!(check["verdict"], "warn");
     assert!(check["evidence"].to_string().contains("bridge guard frames"), "{check}");
+
+    // Its command does what it promises: pasted as it is, the probe is answered.
+    let _server = DhcpServer::start(&lab);
+    let remedy = check["remedy"].as_str().unwrap();
+    let (_, command) = remedy.split_once("such as: ").unwrap();
+    assert_eq!(by_hand(&lab, "probe --bridge br0 --timeout 500ms").status.code(), Some(1));
+    assert!(lab.node.pipe("sh", &["-c", command], "").status.success(), "{command}");
+    assert_eq!(by_hand(&lab, "probe --bridge br0").status.code(), Some(0));
 }
 
 #[test]

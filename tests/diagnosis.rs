@@ -41,7 +41,7 @@ table! {
     a_switch_snoops: [] "", snooping_switch, {} => 111 ["DHCP snooping", "ephemeral"];
     a_hypervisor_drops_foreign_macs: [] "", foreign_macs_dropped, {} => 111 ["only this node's own MAC", "forged transmits"];
     br_netfilter_drops: [BridgeNetfilter] "", forward_drop, {"macspoofchk": true} => 112 ["br_netfilter", "bridge-nf-call-iptables", "sysctl -w"];
-    a_bridge_rule_drops: [] "", bridge_rule, {} => 112 ["nftables hook forward of table bridge guard chain forward", "nft list table bridge guard"];
+    a_bridge_rule_drops: [] "", bridge_rule, {} => 112 ["nftables hook forward of table bridge guard chain forward", "nft insert rule bridge guard forward udp dport"];
     the_uplink_is_isolated: [] "", isolated_uplink, {"portIsolation": true} => 112 ["uplink ens192 is isolated", "isolated off"];
     the_server_is_a_rogue: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "2s", "servers": ["10.77.0.9"]}} => 113 ["rogue DHCP server 10.77.0.1 (MAC ", "10.77.0.9"];
     the_subnet_is_wrong: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "2s", "subnets": ["192.168.7.0/24"]}} => 114 ["offers 10.77.0.1", "192.168.7.0/24"];

@@ -153,6 +153,8 @@ pub struct Firewall {
 
 /// Longest name of a table or chain that is shown, in characters.
 const FIREWALL_NAME_MAX: usize = 24;
+/// The command that lets bridged frames pass iptables.
+pub const IPTABLES_OPENING: &str = "iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT";
 
 /// A base chain of nftables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,5 +176,17 @@ impl FirewallHook {
     pub fn owner(&self) -> String {
         let short = |name: &str| name.chars().take(FIREWALL_NAME_MAX).collect::<String>();
         format!("table {} {} chain {}", self.family, short(&self.table), short(&self.chain))
+    }
+
+    /// The command that lets this bridge's frames pass the chain: all that br_netfilter shows to IP's chains, DHCP in
+    /// one of the bridge family, whose owner filters on purpose. Another chain may still drop them.
+    pub fn opening(&self, bridge: &str) -> String {
+        let frames = match (self.family, self.table.as_str(), self.chain.as_str()) {
+            // Who has made this one has iptables, but perhaps no nft.
+            ("ip", "filter", "FORWARD") => return IPTABLES_OPENING.to_string(),
+            ("bridge", ..) => "udp dport '{ 67, 68 }'".to_string(),
+            _ => format!("iifname {bridge}"),
+        };
+        format!("nft insert rule {} {} {} {frames} accept", self.family, self.table, self.chain)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::dhcp::exchange::{Answer, Counters, Exchange, Identity};
 use crate::dhcp::expected::Fit;
-use crate::plan::facts::{Firewall, Link, PortState, Traffic, Uplink};
+use crate::plan::facts::{Firewall, FirewallHook, IPTABLES_OPENING, Link, PortState, Traffic, Uplink};
 use crate::plan::uplink;
 use crate::report::Error;
 use crate::report::probe_faults;
@@ -126,28 +126,37 @@ fn dropper(facts: &Facts<'_>) -> (String, String) {
         );
     }
     let firewall = &facts.firewall;
-    if let Some(hook) = firewall.hooks.iter().find(|hook| hook.family == "bridge") {
+    let per_bridge = facts.bridge.bridge.as_ref().is_some_and(|bridge| bridge.nf_call_iptables);
+    let through_ip = firewall.call_iptables == Some(true) || per_bridge;
+    let of_bridge = |hook: &&FirewallHook| hook.family == "bridge";
+    let of_ip = |hook: &&FirewallHook| through_ip && hook.family != "bridge" && hook.hook == "forward";
+    let hooks = || firewall.hooks.iter();
+    // Whoever drops by default is a better suspect than a chain that merely exists.
+    let dropping = hooks().filter(|hook| hook.policy_drop).find(|hook| of_bridge(hook) || of_ip(hook));
+    if let Some(hook) = dropping.or_else(|| hooks().find(of_bridge)).filter(of_bridge) {
         return (
             format!("nftables hook {} of {}", hook.hook, hook.owner()),
-            format!("nft list table bridge {}; accept udp dport 67 and 68 there", hook.table),
+            hook.opening(&facts.bridge.name),
         );
     }
-    let per_bridge = facts.bridge.bridge.as_ref().is_some_and(|bridge| bridge.nf_call_iptables);
-    if firewall.call_iptables == Some(true) || per_bridge {
+    if through_ip {
         let switch = if per_bridge { "nf_call_iptables of the bridge" } else { "bridge-nf-call-iptables" };
-        let dropping = firewall.hooks.iter().find(|hook| hook.hook == "forward" && hook.policy_drop);
-        let whose = match dropping {
-            Some(hook) => format!("policy drop of {}", hook.owner()),
+        let hook = dropping.or_else(|| hooks().find(of_ip));
+        let whose = match hook {
+            Some(hook) if hook.policy_drop => format!("policy drop of {}", hook.owner()),
+            Some(hook) => hook.owner(),
             None => "iptables' FORWARD chain".to_string(),
         };
         let off = match per_bridge {
             true => format!("ip link set {} type bridge nf_call_iptables 0", facts.bridge.name),
             false => "sysctl -w net.bridge.bridge-nf-call-iptables=0".to_string(),
         };
-        return (
-            format!("br_netfilter: {switch} is 1, {whose}"),
-            format!("{off}, or: iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT"),
-        );
+        // What iptables accepts, the chain of another table drops all the same.
+        let opening = match hook {
+            Some(hook) => hook.opening(&facts.bridge.name),
+            None => IPTABLES_OPENING.to_string(),
+        };
+        return (format!("br_netfilter: {switch} is 1, {whose}"), format!("{off}, or: {opening}"));
     }
     (
         "no nftables hook and no br_netfilter found".to_string(),
@@ -230,7 +239,7 @@ mod tests {
     use crate::dhcp::expected::Expected;
     use crate::dhcp::reply::{Malformed, Offer, Received, Refusal, Sender, read};
     use crate::dhcp::samples::{self, client_mac};
-    use crate::plan::facts::{Bridge, FirewallHook, Port, PortVlans};
+    use crate::plan::facts::{Bridge, Port, PortVlans};
     use crate::report::Code;
     use crate::request::mac::MacAddress;
     use crate::request::name::InterfaceName;
@@ -399,10 +408,32 @@ mod tests {
             facts.firewall.call_iptables = Some(true);
             facts.firewall.hooks = vec![hook("ip", true)];
         });
-        assert_verdict(Code::BridgedFramesDropped, "nft list table bridge guard", |facts| {
+        let opens = |family| format!("remedy: nft insert rule {family} guard forward ");
+        assert_verdict(Code::BridgedFramesDropped, &opens("bridge"), |facts| {
             answered(from_bridge(facts, 1));
             facts.firewall.hooks = vec![hook("bridge", false)];
         });
+        // A chain that only exists is no suspect beside one that drops by default.
+        assert_verdict(Code::BridgedFramesDropped, "policy drop of table ip guard chain forward", |facts| {
+            answered(from_bridge(facts, 1));
+            facts.firewall.call_iptables = Some(true);
+            facts.firewall.hooks = vec![hook("bridge", false), hook("ip", true)];
+        });
+        assert_verdict(Code::BridgedFramesDropped, &opens("bridge"), |facts| {
+            answered(from_bridge(facts, 1));
+            facts.firewall.call_iptables = Some(false);
+            facts.firewall.hooks = vec![hook("ip", true), hook("bridge", false)];
+        });
+        // What iptables accepts, another table's chain drops all the same.
+        assert_verdict(
+            Code::BridgedFramesDropped,
+            "or: nft insert rule inet guard forward iifname br0",
+            |facts| {
+                answered(from_bridge(facts, 1));
+                facts.firewall.call_iptables = Some(true);
+                facts.firewall.hooks = vec![hook("inet", false)];
+            },
+        );
         // Switched off, br_netfilter drops nothing.
         assert_verdict(Code::BridgedFramesDropped, "no nftables hook and no br_netfilter", |facts| {
             answered(from_bridge(facts, 0));

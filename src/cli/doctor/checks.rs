@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::output::Tone;
-use crate::plan::facts::{BridgeSeen, Firewall, Link, PortState, Uplink};
+use crate::plan::facts::{BridgeSeen, Firewall, FirewallHook, Link, PortState, Uplink};
 use crate::plan::names::Label;
 use crate::plan::{forward_delay, uplink, usable_bridge};
 use crate::probe::report::Report;
@@ -290,29 +290,23 @@ fn firewall(seen: &Seen, link: &Link) -> Check {
         format!("bridge-nf-call-iptables={}, {}/nf_call_iptables={}", value(on), seen.name, value(of_bridge))
     });
     let through_iptables = firewall.call_iptables == Some(true) || of_bridge;
-    let dropping: Vec<String> = firewall
+    let dropping: Vec<&FirewallHook> = firewall
         .hooks
         .iter()
         .filter(|hook| hook.policy_drop && (hook.family == "bridge" || through_iptables))
-        .map(|hook| {
-            format!(
-                "nftables {} {} {} (hook {}, policy drop)",
-                hook.family, hook.table, hook.chain, hook.hook
-            )
-        })
         .collect();
     let legacy = if through_iptables { firewall.legacy_tables.as_slice() } else { &[] };
-    if !dropping.is_empty() {
-        let remedy = format!(
-            "let the bridge's frames pass there, such as: iptables -I FORWARD 1 -i {} -j ACCEPT",
-            seen.name
-        );
+    if let Some(first) = dropping.first() {
+        let shown = |hook: &&FirewallHook| {
+            let FirewallHook { family, table, chain, hook, .. } = hook;
+            format!("nftables {family} {table} {chain} (hook {hook}, policy drop)")
+        };
         return Check {
-            evidence: dropping,
+            evidence: dropping.iter().map(shown).collect(),
             ..Check::warn(
                 "firewall",
                 format!("bridged frames meet rules that drop by default ({sysctl})"),
-                remedy,
+                format!("let the bridge's frames pass there, such as: {}", first.opening(&seen.name)),
             )
         };
     }
