@@ -54,6 +54,7 @@ table! {
     there_is_no_uplink_and_it_is_looked_at: [] "", no_uplink, {} => 105 ["no port that leads off the node"];
     the_uplink_has_no_carrier: [] "", no_carrier, {"uplinkCheck": "off"} => 106 ["no uplink of bridge br0 has a carrier"];
     the_vlan_is_not_on_the_uplink: [VlanFiltering] "vlan_filtering 1", |lab| dnsmasq(lab, ""), {"vlan": 120, "uplinkCheck": "off"} => 104 ["VLAN 120 is not allowed on any uplink", "bridge vlan add dev ens192 vid 120"];
+    the_bridge_has_no_default_vlan: [VlanFiltering] "vlan_filtering 1 vlan_default_pvid 0", |lab| dnsmasq(lab, ""), {"uplinkCheck": "off"} => 104 ["br0 filters VLANs and has no default one", "without \"vlan\"", "ens192[none]"];
     nobody_answers_in_the_vlan: [VlanFiltering] "vlan_filtering 1", vlan_on_the_uplink, {"vlan": 120} => 110 ["bridge br0 VLAN 120", "br0 itself is not in VLAN 120"];
     the_bridge_is_missing: [] "", |lab| { lab.node.ip("link del br0"); vec![] }, {} => 100 ["bridge br0 does not exist"];
     the_bridge_is_down: [] "", |lab| { lab.node.ip("link set br0 down"); vec![] }, {} => 102 ["br0 is down"];

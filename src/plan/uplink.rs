@@ -8,7 +8,6 @@ use crate::request::vlan::{VlanRange, Vlans, merged};
 fn wanted(vlans: Option<&Vlans>, bridge: &Bridge) -> Vec<VlanRange> {
     match vlans {
         _ if !bridge.vlan_filtering => Vec::new(),
-        None if bridge.default_pvid == 0 => Vec::new(),
         None => vec![VlanRange::single(bridge.default_pvid)],
         // The native VLAN of a trunk is often the node's own affair: only tagged ones are asked of the uplink.
         Some(vlans) if vlans.tagged.is_empty() => vec![VlanRange::single(vlans.native)],
@@ -19,7 +18,8 @@ fn wanted(vlans: Option<&Vlans>, bridge: &Bridge) -> Vec<VlanRange> {
 /// Judges the uplinks of `name`.
 ///
 /// # Errors
-/// Code 105 without an uplink, 106 without carrier on any, 104 where a VLAN is on none that has carrier.
+/// Code 105 without an uplink, 106 without carrier on any, 104 where a VLAN is on none that has carrier, and where the
+/// attachment is in none.
 pub fn judge(name: &str, bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Uplink]) -> Result<(), Error> {
     if uplinks.is_empty() {
         return Err(faults::no_uplink(name));
@@ -29,6 +29,10 @@ pub fn judge(name: &str, bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Upli
         let names: Vec<String> = uplinks.iter().map(|uplink| uplink.link.name.clone()).collect();
         return Err(faults::uplink_no_carrier(name, &names));
     };
+    if vlans.is_none() && bridge.vlan_filtering && bridge.default_pvid == 0 {
+        let shown: Vec<String> = alive.iter().map(|uplink| describe(uplink)).collect();
+        return Err(faults::no_default_vlan(name, &shown));
+    }
     let carried =
         |id: u16| alive.iter().any(|uplink| uplink.vlans.as_ref().is_none_or(|vlans| vlans.contains(id)));
     let missing: Vec<VlanRange> = wanted(vlans, bridge)
@@ -47,5 +51,7 @@ pub fn judge(name: &str, bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Upli
 /// The uplink with its VLANs, as in `bond0[1,20-30]`.
 fn describe(uplink: &Uplink) -> String {
     let Some(vlans) = &uplink.vlans else { return uplink.link.name.clone() };
-    format!("{}[{}]", uplink.link.name, VlanRange::listed(&vlans.all()))
+    let all = vlans.all();
+    let carried = if all.is_empty() { "none".to_string() } else { VlanRange::listed(&all) };
+    format!("{}[{carried}]", uplink.link.name)
 }

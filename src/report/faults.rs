@@ -84,6 +84,20 @@ pub fn vlan_not_on_uplink(bridge: &str, missing: &[VlanRange], uplinks: &[String
     .remedy(format!("bridge vlan add dev {first} vid {}", ids[0]))
 }
 
+/// Code 104: an attachment without a VLAN on a bridge that gives its ports none.
+pub fn no_default_vlan(bridge: &str, uplinks: &[String]) -> Error {
+    Error::new(
+        Code::VlanNotOnUplink,
+        format!(
+            "bridge {bridge} filters VLANs and has no default one: without \"vlan\", all frames of the attachment are dropped"
+        ),
+    )
+    .evidence(format!("vlan_default_pvid is 0; VLANs of the uplinks: {}", uplinks.join(", ")))
+    .remedy(format!(
+        "set \"vlan\" in the network config, or give new ports a default: ip link set {bridge} type bridge vlan_default_pvid 1"
+    ))
+}
+
 /// Code 105.
 pub fn no_uplink(bridge: &str) -> Error {
     Error::new(

@@ -177,7 +177,9 @@ fn vlan_filtering(seen: &Seen, link: &Link) -> Check {
         }
         (_, true) => {
             let default = link.bridge.as_ref().map_or(0, |bridge| bridge.default_pvid);
-            Check::ok("vlan_filtering", format!("on, default VLAN {default}"))
+            let default =
+                if default == 0 { "no default VLAN".into() } else { format!("default VLAN {default}") };
+            Check::ok("vlan_filtering", format!("on, {default}"))
         }
         (None, false) => Check::ok("vlan_filtering", "off, and no VLAN asked for"),
     }
