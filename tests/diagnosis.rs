@@ -64,7 +64,7 @@ fn diagnosed(options: &str, fault: impl FnOnce(&Lab) -> Guards, keys: Value, cod
     let lab = Lab::new(options);
     let _guards = fault(&lab);
     let pod = lab.pod();
-    let mut conf = vm_conf(json!({"runtimeConfig": {"mac": MAC}, "dhcpProbe": {"timeout": "1500ms"}}));
+    let mut conf = vm_conf(json!({"runtimeConfig": {"mac": MAC}, "dhcpProbe": {"timeout": "2500ms"}}));
     conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     let before = Before::new(&lab, &pod);
     let started = Instant::now();
@@ -75,10 +75,7 @@ fn diagnosed(options: &str, fault: impl FnOnce(&Lab) -> Guards, keys: Value, cod
         assert!(said.contains(words), "{words:?} is missing in: {said}");
     }
     assert!(said.contains("remedy: "), "{said}");
-    // The kernel removes the temporary port by itself, soon after the plugin has ended.
-    wait_until("the probe's port is gone", || {
-        !lab.ports("br0").iter().any(|name| name.starts_with("vethprobe"))
-    });
+    lab.wait_until_probes_are_gone("br0");
     before.assert_unchanged("after the failed ADD");
 }
 
@@ -87,7 +84,7 @@ fn without_a_fault_the_same_labs_answer() {
     let lab = Lab::new("");
     let _guards = dnsmasq(&lab, "--dhcp-host=02:00:00:00:00:99,10.77.0.150");
     let pod = lab.pod();
-    let probe = json!({"timeout": "1500ms", "servers": ["10.77.0.1"], "subnets": ["10.77.0.0/24"]});
+    let probe = json!({"timeout": "2500ms", "servers": ["10.77.0.1"], "subnets": ["10.77.0.0/24"]});
     lab.add(&vm_conf(json!({"runtimeConfig": {"mac": MAC}, "dhcpProbe": probe})), &pod).ok();
 }
 
@@ -160,8 +157,9 @@ fn nft(namespace: &support::namespace::Namespace, rules: &str) {
 fn probe_mac(lab: &Lab) -> Vec<u8> {
     let capture = Capture::start(&lab.lan, "lan0");
     let pod = lab.pod();
-    let conf = vm_conf(json!({"dhcpProbe": {"timeout": "300ms"}}));
+    let conf = vm_conf(json!({"dhcpProbe": {"timeout": "2s"}}));
     lab.add(&conf, &pod).error(110);
+    lab.wait_until_probes_are_gone("br0");
     let frames = capture.stop();
     let discover = frames.iter().find(|frame| frame.get(36..38) == Some(&[0, 67])).unwrap();
     discover[6..12].to_vec()

@@ -111,9 +111,7 @@ impl Site {
             }
         }
         self.del(&result, &pod);
-        wait_until("the kernel removes the probe's port", || {
-            !self.lab.ports("br-external").iter().any(|port| port.starts_with("vethprobe"))
-        });
+        self.lab.wait_until_probes_are_gone("br-external");
         before.assert_unchanged("after DEL");
     }
 

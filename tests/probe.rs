@@ -17,15 +17,6 @@ fn probing(probe: Value) -> Value {
     vm_conf(json!({"dhcpProbe": probe, "runtimeConfig": {"mac": MAC}}))
 }
 
-fn probe_ports(lab: &Lab) -> usize {
-    lab.ports("br0").iter().filter(|name| name.starts_with("vethprobe")).count()
-}
-
-/// The kernel removes the temporary port by itself, soon after the plugin has ended.
-fn wait_until_the_port_is_gone(lab: &Lab) {
-    wait_until("the kernel removes the probe's port", || probe_ports(lab) == 0);
-}
-
 fn forwarding_table(namespace: &Namespace) -> String {
     text(&namespace.pipe("bridge", &["fdb", "show"], "").stdout)
 }
@@ -104,7 +95,7 @@ fn every_mode_probes_and_add_then_del_leaves_nothing() {
     ] {
         lab.add(&asked, &pod).ok();
         lab.del(&asked, &pod).ok();
-        wait_until_the_port_is_gone(&lab);
+        lab.wait_until_probes_are_gone("br0");
         before.assert_unchanged("after ADD and DEL");
     }
 }
@@ -120,7 +111,7 @@ fn a_kill_at_any_moment_leaves_nothing() {
     for moment in 0..8 {
         let mut child = lab.call("ADD", &asked, "c1", pod.path(), "net1").start();
         if moment % 2 == 0 {
-            wait_until("the probe's port appears", || probe_ports(&lab) == 1);
+            wait_until("the probe's port appears", || lab.probe_ports("br0") == 1);
             reached += 1;
         } else {
             // Anywhere before that; a later moment each time.
@@ -129,7 +120,7 @@ fn a_kill_at_any_moment_leaves_nothing() {
         child.kill().unwrap();
         child.wait().unwrap();
         lab.del(&asked, &pod).ok();
-        wait_until_the_port_is_gone(&lab);
+        lab.wait_until_probes_are_gone("br0");
         before.assert_unchanged(&format!("killed at moment {moment}"));
     }
     assert_eq!(reached, 4);
@@ -156,7 +147,7 @@ fn a_node_that_is_too_slow_to_ask_is_told_from_a_silent_server() {
     let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=unshare:delay_exit=400000"];
     let said = lab.call("ADD", &asked, "c1", pod.path(), "net1").under(&slow).run().error(122);
     assert!(said.contains("could not ask within 0.1 s") && said.contains("overloaded"), "{said}");
-    wait_until_the_port_is_gone(&lab);
+    lab.wait_until_probes_are_gone("br0");
     before.assert_unchanged("after the failed ADD");
 }
 
@@ -165,7 +156,7 @@ fn onfailure_warn_attaches_and_logs_the_diagnosis() {
     let lab = Lab::new("");
     let pod = lab.pod();
     let log = lab.files.join("log").to_string_lossy().into_owned();
-    let mut asked = probing(json!({"timeout": "300ms", "onFailure": "warn"}));
+    let mut asked = probing(json!({"timeout": "2s", "onFailure": "warn"}));
     asked["logFile"] = log.clone().into();
     lab.add(&asked, &pod).ok();
     assert!(pod.has("net1"));
@@ -216,7 +207,7 @@ fn an_answered_probe_costs_an_add_little() {
         lab.add(conf, &pod).ok();
         let elapsed = started.elapsed();
         lab.del(conf, &pod).ok();
-        wait_until_the_port_is_gone(&lab);
+        lab.wait_until_probes_are_gone("br0");
         elapsed
     };
     let (plain, probing) = (vm_conf(json!({})), probing(json!(true)));

@@ -39,8 +39,10 @@ impl Server {
         Self { child, leases }
     }
 
+    /// The lease file, without the line in which dhcpd names itself some time after its start.
     fn leases(&self) -> String {
-        std::fs::read_to_string(&self.leases).unwrap_or_default()
+        let content = std::fs::read_to_string(&self.leases).unwrap_or_default();
+        content.lines().filter(|line| !line.is_empty() && !line.starts_with("server-duid ")).collect()
     }
 }
 

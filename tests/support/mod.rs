@@ -97,6 +97,16 @@ impl Lab {
         ports.map(|link| link["ifname"].as_str().unwrap().to_string()).collect()
     }
 
+    /// How many temporary ports of probes a bridge has.
+    pub fn probe_ports(&self, bridge: &str) -> usize {
+        self.ports(bridge).iter().filter(|name| name.starts_with("vethprobe")).count()
+    }
+
+    /// The kernel removes a probe's temporary port by itself, soon after the plugin has ended.
+    pub fn wait_until_probes_are_gone(&self, bridge: &str) {
+        wait_until("the kernel removes the probe's port", || self.probe_ports(bridge) == 0);
+    }
+
     /// All that an attachment could leave behind on the node.
     pub fn snapshot(&self) -> Snapshot {
         self.node.snapshot()
