@@ -34,7 +34,7 @@ pub fn add_settled(
             pending.extend(Some(address.ip()).filter(IpAddr::is_ipv6));
         }
         while !pending.is_empty() {
-            let Some(change) = changes.next().await else { return Err(Refusal::plain(Errno::EIO)) };
+            let Some(change) = changes.next().await else { return Err(Refusal::unanswered()) };
             let Some(RouteNetlinkMessage::NewAddress(message)) = change else { continue };
             let Some(address) = address_of(&message).filter(|_| message.header.index == index) else {
                 continue;

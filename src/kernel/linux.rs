@@ -178,7 +178,7 @@ impl Linux {
                     Some(Some(RouteNetlinkMessage::NewLink(change))) if change.header.index != link.index => {
                     }
                     Some(_) => break,
-                    None => return Err(Refusal::plain(Errno::EIO)),
+                    None => return Err(Refusal::unanswered()),
                 }
             }
         }
@@ -234,6 +234,14 @@ impl Linux {
 }
 
 impl Kernel for Linux {
+    fn reconnect(&mut self) {
+        // Where none can be had, the old one may still do.
+        if let Ok(host) = Route::open(NETLINK_ROUTE) {
+            self.host = host;
+        }
+        self.container = None;
+    }
+
     async fn apply(&mut self, step: &Step) -> Result<(), Refusal> {
         match step {
             Step::CreateBridge(spec) => self.create_bridge(spec).await,

@@ -25,6 +25,9 @@ use crate::plan::step::{Step, Undo};
 
 /// What carries out steps and takes them back.
 pub trait Kernel {
+    /// Speaks over new sockets from now on: one that failed may be why steps are taken back.
+    fn reconnect(&mut self);
+
     /// Carries out one step.
     ///
     /// # Errors

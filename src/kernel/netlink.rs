@@ -36,6 +36,16 @@ impl Refusal {
         Self { errno, text: None }
     }
 
+    /// The socket failed before the kernel answered: what was asked for may have been done.
+    pub(crate) fn unanswered() -> Self {
+        Self { errno: Errno::EIO, text: Some("the netlink socket failed before the kernel answered".into()) }
+    }
+
+    /// Whether this is no word of the kernel's; rtnetlink and nftables do not say EIO.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.errno == Errno::EIO
+    }
+
     /// What an error message with these header flags says.
     pub(crate) fn of(error: &ErrorMessage, flags: u16) -> Self {
         let text = (flags & NLM_F_ACK_TLVS != 0).then(|| ext_ack_text(&error.header)).flatten();
@@ -103,6 +113,9 @@ where
         groups: &[u32],
     ) -> io::Result<(Self, impl Stream<Item = Option<T>> + Unpin + use<T>)> {
         let (mut connection, handle, events) = new_connection::<T>(protocol)?;
+        // Else the end of an answer looks like the end of the socket.
+        connection.set_forward_ack(true);
+        connection.set_forward_done(true);
         let socket = connection.socket_mut().socket_mut();
         socket.bind_auto()?;
         socket.set_ext_ack(true)?;
@@ -130,7 +143,8 @@ where
         let mut message =
             NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(payload));
         message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        let answers = self.handle.request(message, SocketAddr::new(0, 0)).map_err(closed)?;
+        let answers =
+            self.handle.request(message, SocketAddr::new(0, 0)).map_err(|_| Refusal::unanswered())?;
         collect(answers).await
     }
 
@@ -153,33 +167,46 @@ where
     }
 }
 
-fn closed<E>(_: E) -> Refusal {
-    Refusal::plain(Errno::EIO)
-}
-
 async fn collect<T: Debug>(
     mut answers: impl Stream<Item = NetlinkMessage<T>> + Unpin,
 ) -> Result<Vec<T>, Refusal> {
     let mut received = Vec::new();
     let mut refusal = None;
+    let mut complete = false;
     while let Some(message) = answers.next().await {
         match answer(message) {
-            Some(Ok(inner)) => received.push(inner),
-            Some(Err(first)) => refusal = refusal.or(Some(first)),
-            None => {}
+            Answer::Object(inner) => received.push(inner),
+            Answer::Refused(first) => refusal = refusal.or(Some(first)),
+            Answer::End => complete = true,
+            Answer::Other => {}
         }
     }
-    refusal.map_or(Ok(received), Err)
+    match refusal {
+        Some(refusal) => Err(refusal),
+        None if complete => Ok(received),
+        None => Err(Refusal::unanswered()),
+    }
 }
 
-fn answer<T>(message: NetlinkMessage<T>) -> Option<Result<T, Refusal>> {
+enum Answer<T> {
+    Object(T),
+    Refused(Refusal),
+    End,
+    Other,
+}
+
+fn answer<T>(message: NetlinkMessage<T>) -> Answer<T> {
     let flags = message.header.flags;
     match message.payload {
         NetlinkPayload::InnerMessage(_) if flags & NLM_F_DUMP_INTR != 0 => {
-            Some(Err(Refusal::plain(Errno::EINTR)))
+            Answer::Refused(Refusal::plain(Errno::EINTR))
         }
-        NetlinkPayload::InnerMessage(inner) => Some(Ok(inner)),
-        NetlinkPayload::Error(error) if error.code.is_some() => Some(Err(Refusal::of(&error, flags))),
-        _ => None,
+        NetlinkPayload::InnerMessage(inner) => Answer::Object(inner),
+        NetlinkPayload::Error(error) if error.code.is_some() => Answer::Refused(Refusal::of(&error, flags)),
+        NetlinkPayload::Done(done) if done.code < 0 => {
+            Answer::Refused(Refusal::plain(Errno::from_raw(done.code.saturating_neg())))
+        }
+        NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => Answer::End,
+        _ => Answer::Other,
     }
 }

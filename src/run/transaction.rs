@@ -35,7 +35,7 @@ impl<K: Kernel> Transaction<K> {
     }
 
     /// Carries out one step. Its undo is noted first, so that a step that is interrupted is taken back, too; a step
-    /// that the kernel refused as a whole left nothing.
+    /// that the kernel refused as a whole left nothing, but one that it never answered may be done.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -45,7 +45,7 @@ impl<K: Kernel> Transaction<K> {
         self.current = Some(step.clone());
         let outcome = self.kernel.apply(step).await;
         self.current = None;
-        if outcome.is_err() && step.is_atomic() {
+        if outcome.as_ref().is_err_and(|refusal| !refusal.is_unanswered()) && step.is_atomic() {
             self.undo.truncate(noted);
         }
         outcome
@@ -54,6 +54,7 @@ impl<K: Kernel> Transaction<K> {
     /// Takes everything back, last first, and goes on when something cannot be; says what.
     pub async fn roll_back(&mut self) -> Vec<String> {
         let mut remains = Vec::new();
+        self.kernel.reconnect();
         while let Some(undo) = self.undo.pop() {
             if let Err(refusal) = self.kernel.revert(&undo).await {
                 remains.push(format!("cannot {undo}: {refusal}"));
@@ -90,6 +91,8 @@ mod tests {
     }
 
     impl Kernel for Fake {
+        fn reconnect(&mut self) {}
+
         async fn apply(&mut self, step: &Step) -> Result<(), Refusal> {
             self.applied += 1;
             let fails = self.applied == self.fails_at;

@@ -8,6 +8,7 @@ pub mod feature;
 pub mod guest;
 pub mod namespace;
 pub mod plugin;
+pub mod strace;
 pub mod wire;
 
 use std::path::PathBuf;

@@ -1,0 +1,70 @@
+//! An ADD to which the kernel refuses anything takes back what it did, by itself, and says what was refused.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::feature::{Feature, needs};
+use support::{Before, Lab, conf, strace, vm_conf};
+
+/// What speaks to the kernel: messages, answers, sockets, namespaces, and the files of /proc and /sys.
+const REFUSABLE: [&str; 8] =
+    ["sendto", "sendmsg", "recvfrom", "recvmsg", "socket", "bind", "setns", "openat"];
+
+/// Refuses ADDs each such call in turn. Some do without what they were refused; those are taken off by DEL.
+fn takes_back(lab: &Lab, conf: &Value) {
+    let pod = lab.pod();
+    let add = lab.call("ADD", conf, "c1", pod.path(), "net1");
+    let places = strace::places(lab, &add);
+    lab.del(conf, &pod).ok();
+    // A bridge keeps its gateway addresses, so what one whole attachment left is the measure.
+    let before = Before::new(lab, &pod);
+
+    let (mut refused, mut tried) = (0, 0);
+    for place in places.iter().filter(|(name, _)| REFUSABLE.contains(&name.as_str())) {
+        tried += 1;
+        let outcome = strace::at(&add, place, "error=EPERM").run();
+        if outcome.succeeded {
+            lab.del(conf, &pod).ok();
+        } else {
+            refused += 1;
+            let said = &outcome.json;
+            println!("{place:?}: {}: {}", said["code"], said["msg"]);
+        }
+        before.assert_unchanged(&format!("refused {place:?}"));
+    }
+    println!("measured: ADD survives {tried} refusals of the kernel; {refused} of them end it, nothing left");
+    assert!(refused > tried / 2, "{refused} of {tried}");
+}
+
+#[test]
+fn refused_in_vm_mode() {
+    takes_back(&Lab::new(""), &vm_conf(json!({"macspoofchk": true, "portIsolation": true})));
+}
+
+#[test]
+fn refused_with_a_bridge_to_create() {
+    takes_back(&Lab::empty(), &conf(json!({"createBridge": true, "promiscMode": true})));
+}
+
+#[test]
+fn refused_with_vlans() {
+    if needs(Feature::VlanFiltering) {
+        takes_back(
+            &Lab::new("vlan_filtering 1"),
+            &conf(json!({"vlanTrunk": [{"minID": 100, "maxID": 200}]})),
+        );
+    }
+}
+
+#[test]
+fn refused_with_addresses_a_gateway_and_rules() {
+    if !needs(Feature::Nat) {
+        return;
+    }
+    let addresses = json!([{"address": "10.1.2.2/24"}, {"address": "fd00:1::2/64"}]);
+    let conf = conf(json!({
+        "cniVersion": "1.0.0", "isDefaultGateway": true, "ipMasq": true,
+        "ipam": {"type": "static", "addresses": addresses},
+    }));
+    takes_back(&Lab::new(""), &conf);
+}
