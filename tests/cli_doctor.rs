@@ -129,7 +129,7 @@ fn a_full_bridge_and_a_known_mac_are_seen() {
 fn rules_that_drop_bridged_frames_by_default_are_named() {
     let lab = Lab::new("");
     let rules =
-        "table bridge guard {\nchain frames {\ntype filter hook forward priority 0; policy drop;\n}\n}";
+        "table bridge guard {\nchain frames {\ntype filter hook forward priority filter; policy drop;\n}\n}";
     assert!(lab.node.pipe("nft", &["-f", "-"], rules).status.success());
     let shown = doctor(&lab, "--bridge br0 --no-probe");
     let check = check(&shown, "firewall");

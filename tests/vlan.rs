@@ -111,6 +111,23 @@ fn a_vlan_that_no_uplink_carries_is_named_with_the_command() {
 }
 
 #[test]
+fn a_bridge_without_a_default_vlan_takes_attachments_and_warns() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1 vlan_default_pvid 0");
+    let pod = lab.pod();
+    let mut asked = vm_conf(json!({"runtimeConfig": {"mac": "02:00:00:00:00:99"}}));
+    let outcome = lab.add(&asked, &pod);
+    assert!(outcome.stderr.contains("br0 filters VLANs and has no default one"), "{}", outcome.stderr);
+    outcome.ok();
+    lab.del(&asked, &pod).ok();
+    asked["uplinkCheck"] = "fail".into();
+    let said = lab.add(&asked, &pod).error(104);
+    assert!(said.contains("vlan_default_pvid 1"), "{said}");
+}
+
+#[test]
 fn check_names_the_vlan_that_is_gone() {
     if !needs(Feature::VlanFiltering) {
         return;

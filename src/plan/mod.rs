@@ -170,10 +170,11 @@ fn vlan_step(add: &Add, port: &str, bridge: Option<&Link>) -> Option<VlanSpec> {
     Some(vlan_spec(add.conf.vlans.as_ref()?, port, bridge))
 }
 
-/// The VLAN that untagged frames of a port with these VLANs are in; `None` where the bridge does not filter.
+/// The VLAN that untagged frames of a port with these VLANs are in; `None` where the bridge does not filter, and where
+/// it drops them.
 pub fn native_vlan(vlans: Option<&Vlans>, bridge: &Link) -> Option<u16> {
     let filtering = bridge.bridge.as_ref().filter(|bridge| bridge.vlan_filtering)?;
-    Some(vlans.map_or(filtering.default_pvid, |vlans| vlans.native))
+    Some(vlans.map_or(filtering.default_pvid, |vlans| vlans.native)).filter(|native| *native != 0)
 }
 
 /// What puts these VLANs on a new port of the bridge, which carries its default one so far.

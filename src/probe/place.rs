@@ -31,7 +31,10 @@ impl Place {
 
 /// Why the bridge device is not in the question's VLAN; `None` where it is.
 async fn outside(question: &Question, bridge: &Link) -> Option<String> {
-    let wanted = native_vlan(question.vlans.as_ref(), bridge)?;
+    let Some(wanted) = native_vlan(question.vlans.as_ref(), bridge) else {
+        let filters = bridge.bridge.as_ref().is_some_and(|bridge| bridge.vlan_filtering);
+        return filters.then(|| format!("{} has no default VLAN to ask in", bridge.name));
+    };
     match vlan::read(bridge.index).await {
         Ok(own) if own.pvid == Some(wanted) => None,
         Ok(_) => Some(format!("{} itself is not in VLAN {wanted}", bridge.name)),
