@@ -156,6 +156,12 @@ pub fn mtu_too_small_for_ipv6(ifname: &str, mtu: u32) -> Error {
     .remedy(format!("raise \"mtu\" and the bridge's to {IPV6_MTU_MIN} or more, or give IPv4 addresses only"))
 }
 
+/// Code 124: an IPv6 address on a kernel that was booted without IPv6.
+pub fn without_ipv6(step: &Step) -> Error {
+    Error::new(Code::Kernel, format!("cannot {step}: this node's kernel runs without IPv6"))
+        .remedy("boot the node without ipv6.disable=1, or take the IPv6 ranges out of \"ipam\"")
+}
+
 /// Code 7: `BRIDGE.VLAN` is no interface name.
 pub fn vlan_gateway_name(name: &str) -> Error {
     Error::new(

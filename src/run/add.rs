@@ -267,6 +267,10 @@ async fn explain(transaction: &mut Transaction<Linux>, step: &Step, refusal: &Re
                 route.destination
             ))
         }
+        // Every other family it knows.
+        (Step::AddAddresses { .. } | Step::AddGateway { .. }, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => {
+            faults::without_ipv6(step)
+        }
         (Step::AddGateway { link, address }, _) if address.is_ipv6() => faults::refused(step, refusal)
             .remedy(format!("sysctl -w net.ipv6.conf.{link}.disable_ipv6=0")),
         _ => faults::refused(step, refusal),
