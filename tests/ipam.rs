@@ -262,6 +262,18 @@ fn a_talkative_plugin_is_heard_out() {
 }
 
 #[test]
+fn the_words_of_a_failing_plugin_are_passed_on_but_not_without_end() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let words = "0123456789".repeat(1000);
+    let path =
+        fake(&lab, &format!("echo '{{\"code\": 7, \"msg\": \"no\", \"details\": \"{words}\"}}'; exit 1"));
+    let conf = conf(json!({"ipam": {"type": "fake"}}));
+    let error = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().error(121);
+    assert!(error.contains(&words[..1900]) && error.len() < 3000, "{} bytes", error.len());
+}
+
+#[test]
 fn a_plugin_that_is_missing_or_a_path_is_refused_before_anything_is_touched() {
     let lab = Lab::new("");
     let pod = lab.pod();

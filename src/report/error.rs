@@ -7,6 +7,8 @@ use std::fmt;
 
 /// Longest `msg` in characters; more is cut.
 pub const MSG_MAX: usize = 199;
+/// Other programs' words may stand in an observation, and the whole error in an event of the cluster.
+pub const OBSERVATION_MAX: usize = 2000;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $value:literal,)+) => {
@@ -115,18 +117,14 @@ impl Error {
     /// [`MSG_MAX`] characters are cut.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
         let line: String = msg.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let msg = if line.chars().count() > MSG_MAX {
-            line.chars().take(MSG_MAX - 1).chain(['…']).collect()
-        } else {
-            line
-        };
+        let msg = cut(line, MSG_MAX);
         Self { code, msg, evidence: Vec::new(), remedy: None }
     }
 
-    /// Adds one observation that supports the fact.
+    /// Adds one observation that supports the fact; more than [`OBSERVATION_MAX`] characters are cut.
     #[must_use]
     pub fn evidence(mut self, line: impl Into<String>) -> Self {
-        self.evidence.push(line.into());
+        self.evidence.push(cut(line.into(), OBSERVATION_MAX));
         self
     }
 
@@ -171,6 +169,13 @@ impl Error {
         let remedy = self.remedy.iter().map(|text| format!("remedy: {text}"));
         self.evidence.iter().cloned().chain(remedy).collect::<Vec<_>>().join("\n")
     }
+}
+
+fn cut(text: String, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text;
+    }
+    text.chars().take(limit - 1).chain(['…']).collect()
 }
 
 impl fmt::Display for Error {
