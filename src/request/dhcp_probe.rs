@@ -13,6 +13,9 @@ use crate::request::keys::Keys;
 const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(6);
 const PROBE_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(55));
 
+/// Keys of the object, as the README's table lists them.
+pub const KEYS: [&str; 5] = ["timeout", "onFailure", "clientMac", "servers", "subnets"];
+
 /// Whose hardware address the probe asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeIdentity {
@@ -60,10 +63,9 @@ pub fn parse(keys: &Keys) -> Result<Option<DhcpProbe>, Error> {
         Some(Value::Object(object)) => object,
         Some(_) => return Err(keys.wrong("dhcpProbe", "true, false or an object")),
     };
-    let known = ["timeout", "onFailure", "clientMac", "servers", "subnets"];
-    if let Some(unknown) = object.keys().find(|key| !known.contains(&key.as_str())) {
+    if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(Error::new(Code::InvalidConfig, format!("unknown config key \"dhcpProbe.{unknown}\""))
-            .remedy(format!("use {}", known.join(", "))));
+            .remedy(format!("use {}", KEYS.join(", "))));
     }
     let keys = Keys::new(object, "dhcpProbe.");
     let servers = keys.list("servers")?.iter().map(|value| {

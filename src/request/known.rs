@@ -4,39 +4,36 @@ use serde_json::{Map, Value};
 
 use crate::report::{Code, Error};
 
-/// Keys of this plugin and of CNI: another spelling of one of them is a mistake that would be ignored silently.
-const KNOWN: &[&str] = &[
-    "args",
+/// Keys of this plugin, as the README's table lists them.
+pub const OWN: &[&str] = &[
     "bridge",
-    "cniVersion",
     "createBridge",
-    "deadline",
-    "dhcpProbe",
     "disableContainerInterface",
-    "dns",
-    "enabledad",
-    "forceAddress",
-    "hairpinMode",
-    "ipMasq",
-    "ipMasqBackend",
-    "ipam",
-    "isDefaultGateway",
-    "isGateway",
-    "logFile",
-    "logLevel",
-    "macspoofchk",
     "mtu",
-    "name",
-    "portIsolation",
-    "preserveDefaultVlan",
-    "prevResult",
-    "promiscMode",
-    "runtimeConfig",
-    "type",
-    "uplinkCheck",
     "vlan",
     "vlanTrunk",
+    "preserveDefaultVlan",
+    "portIsolation",
+    "hairpinMode",
+    "promiscMode",
+    "macspoofchk",
+    "uplinkCheck",
+    "dhcpProbe",
+    "ipam",
+    "isGateway",
+    "isDefaultGateway",
+    "forceAddress",
+    "ipMasq",
+    "ipMasqBackend",
+    "enabledad",
+    "dns",
+    "deadline",
+    "logFile",
+    "logLevel",
 ];
+
+/// Keys of CNI itself, for every plugin (CNI spec sections 1 and 4).
+const CNI: &[&str] = &["args", "cniVersion", "name", "prevResult", "runtimeConfig", "type"];
 
 /// Keys that other plugins use for what is meant here.
 const CONFUSED: &[(&str, &str)] = &[
@@ -57,12 +54,13 @@ const CONFUSED: &[(&str, &str)] = &[
 /// # Errors
 /// Code 7 naming the right key.
 pub fn refuse_confused(object: &Map<String, Value>) -> Result<(), Error> {
-    for key in object.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
+    let known = || OWN.iter().chain(CNI).copied();
+    for key in object.keys().filter(|key| !known().any(|known| known == key.as_str())) {
         let meant = CONFUSED
             .iter()
             .find(|(confused, _)| key.eq_ignore_ascii_case(confused))
             .map(|(_, meant)| *meant)
-            .or_else(|| KNOWN.iter().copied().find(|known| key.eq_ignore_ascii_case(known)));
+            .or_else(|| known().find(|known| key.eq_ignore_ascii_case(known)));
         if let Some(meant) = meant {
             return Err(Error::new(
                 Code::InvalidConfig,

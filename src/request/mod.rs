@@ -4,7 +4,7 @@ pub mod cidr;
 pub mod dhcp_probe;
 pub mod environment;
 pub mod keys;
-mod known;
+pub mod known;
 pub mod mac;
 pub mod name;
 pub mod netconf;
