@@ -60,6 +60,16 @@ pub fn needs_program(name: &str) -> bool {
     found
 }
 
+/// Whether the test may go on, which needs the static binary; where not, as with [`needs`]: `cargo test` alone has none, the
+/// test command always gives it.
+pub fn needs_release_binary() -> bool {
+    let given = std::env::var("BRIDGE_DHCP").is_ok();
+    if !given {
+        skipped("the release binary");
+    }
+    given
+}
+
 fn skipped(need: &str) {
     let test = std::thread::current().name().unwrap_or("?").to_string();
     println!("skipped: needs {need}");
