@@ -25,13 +25,13 @@ fn sixteen(lab: &Lab, conf: &Value) {
 
 #[test]
 fn sixteen_adds_at_once_on_one_bridge_succeed() {
-    sixteen(&Lab::new(""), &conf(json!({})));
+    sixteen(&Lab::new(""), &conf(json!({"deadline": "60s"})));
 }
 
 #[test]
 fn sixteen_adds_that_all_want_to_create_the_bridge_succeed() {
     for _ in 0..3 {
-        sixteen(&Lab::empty(), &vm_conf(json!({"createBridge": true, "mtu": 1400})));
+        sixteen(&Lab::empty(), &vm_conf(json!({"createBridge": true, "mtu": 1400, "deadline": "60s"})));
     }
 }
 
@@ -46,12 +46,10 @@ fn a_del_wins_over_an_add_that_is_still_running() {
         .call("ADD", &conf(json!({"deadline": "60s", "uplinkCheck": "off"})), "c1", pod.path(), "net1")
         .start();
     support::wait_until("the ADD made its port", || lab.node.has(&host_side("c1", "net1")));
-    let started = std::time::Instant::now();
     lab.del(&conf(json!({})), &pod).ok();
-    let took = started.elapsed();
+    // One that the DEL had waited for would have succeeded.
     let said = support::plugin::Outcome::from(add.wait_with_output().unwrap()).error(126);
     assert!(said.contains("DEL"), "{said}");
-    assert!(took < std::time::Duration::from_secs(15), "DEL did not wait for the port: {took:?}");
     before.assert_unchanged("afterwards");
 }
 

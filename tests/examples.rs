@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -238,7 +239,7 @@ impl Daemon {
         let mut command = Command::new("/usr/lib/cni/dhcp");
         command.args(["daemon", "-socketpath"]).arg(&socket).stdin(Stdio::null()).stderr(Stdio::null());
         let daemon = Self(lab.node.enter(|| command.spawn()).unwrap());
-        wait_until("the daemon listens", || socket.exists());
+        wait_until("the daemon listens", || UnixStream::connect(&socket).is_ok());
         daemon
     }
 }

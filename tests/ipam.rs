@@ -224,7 +224,9 @@ fn an_ipam_plugin_that_fails_leaves_nothing_and_says_why() {
         let pod = lab.pod();
         let before = Before::new(&lab, &pod);
         let path = fake(&lab, &script);
-        let conf = conf(json!({"ipam": {"type": "fake"}, "deadline": "2s"}));
+        // Only who hangs must run into the deadline; it leaves a slow kernel the time to ask and to take back.
+        let deadline = if script.contains("sleep") { "6s" } else { "60s" };
+        let conf = conf(json!({"ipam": {"type": "fake"}, "deadline": deadline}));
         let error = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().error(code);
         assert!(error.contains(part), "{script}: {error}");
         before.assert_unchanged(&script);
@@ -234,12 +236,12 @@ fn an_ipam_plugin_that_fails_leaves_nothing_and_says_why() {
 
 #[test]
 fn a_plugin_that_hangs_at_every_call_costs_no_link() {
-    for script in ["sleep 60", "[ $CNI_COMMAND = ADD ] && sleep 1.3 && exit 3; sleep 60"] {
+    for script in ["sleep 60", "[ $CNI_COMMAND = ADD ] && sleep 4 && exit 3; sleep 60"] {
         let lab = Lab::new("address 02:00:00:00:00:0b ");
         let pod = lab.pod();
         let before = Before::new(&lab, &pod);
         let path = fake(&lab, script);
-        let conf = conf(json!({"ipam": {"type": "fake"}, "deadline": "2s"}));
+        let conf = conf(json!({"ipam": {"type": "fake"}, "deadline": "6s"}));
         let error = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().error(121);
         assert!(error.contains("left behind: a reservation"), "{error}");
         before.assert_unchanged(script);
