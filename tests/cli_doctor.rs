@@ -130,7 +130,7 @@ fn rules_that_drop_bridged_frames_by_default_are_named() {
     let lab = Lab::new("");
     let rules =
         "table bridge guard {\nchain frames {\ntype filter hook forward priority filter; policy drop;\n}\n}";
-    assert!(lab.node.pipe("nft", &["-f", "-"], rules).status.success());
+    lab.node.nft(rules);
     let shown = doctor(&lab, "--bridge br0 --no-probe");
     let check = check(&shown, "firewall");
     assert_eq!(check["verdict"], "warn");
@@ -140,7 +140,7 @@ fn rules_that_drop_bridged_frames_by_default_are_named() {
     let _server = DhcpServer::start(&lab);
     let remedy = check["remedy"].as_str().unwrap();
     let (_, command) = remedy.split_once("such as: ").unwrap();
-    assert_eq!(by_hand(&lab, "probe --bridge br0 --timeout 500ms").status.code(), Some(1));
+    assert_eq!(by_hand(&lab, "probe --bridge br0 --timeout 3s").status.code(), Some(1));
     assert!(lab.node.pipe("sh", &["-c", command], "").status.success(), "{command}");
     assert_eq!(by_hand(&lab, "probe --bridge br0").status.code(), Some(0));
 }
@@ -148,7 +148,7 @@ fn rules_that_drop_bridged_frames_by_default_are_named() {
 #[test]
 fn a_probe_shows_the_offer_or_the_cause() {
     let lab = Lab::new("");
-    let nobody = by_hand(&lab, "probe --bridge br0 --timeout 700ms --json");
+    let nobody = by_hand(&lab, "probe --bridge br0 --timeout 3s --json");
     let shown = json_of(&nobody);
     assert_eq!((nobody.status.code(), &shown["answered"]), (Some(1), &false.into()));
     assert_eq!((&shown["error"]["code"], &shown["report"]), (&110.into(), &Value::Null), "{shown}");
@@ -167,7 +167,7 @@ fn a_probe_shows_the_offer_or_the_cause() {
     );
 
     for (restriction, code) in [("--server 10.77.0.9", 113), ("--subnet 10.78.0.0/24", 114)] {
-        let output = by_hand(&lab, &format!("probe --bridge br0 --timeout 700ms {restriction}"));
+        let output = by_hand(&lab, &format!("probe --bridge br0 --timeout 3s {restriction}"));
         let said = text(&output.stdout);
         assert!(said.starts_with("FAIL: ") && said.contains(&format!("code {code}")), "{said}");
         assert_eq!(output.status.code(), Some(1));
@@ -179,7 +179,7 @@ fn a_probe_shows_the_offer_or_the_cause() {
 #[test]
 fn a_doctor_tells_when_nobody_answers() {
     let lab = Lab::new("");
-    let shown = doctor(&lab, "--bridge br0 --timeout 700ms");
+    let shown = doctor(&lab, "--bridge br0 --timeout 3s");
     assert_eq!(ended(&shown, "fail"), ["dhcp"]);
     assert_eq!(check(&shown, "dhcp")["code"], 110);
     // What makes asking pointless is said once.
@@ -199,7 +199,8 @@ fn a_terminal_sees_colour_and_a_sign_of_life_unless_it_does_not_want_them() {
         text(&lab.node.pipe("script", &["-qec", &line, "/dev/null"], "").stdout)
     };
     let said = on_terminal("TERM=xterm");
-    assert!(said.contains("asking for a DHCP offer on bridge br0") && said.contains("0.3 s"), "{said}");
+    let signs = said.matches("asking for a DHCP offer on bridge br0").count();
+    assert!(signs >= 2, "it is drawn again: {said}");
     assert!(said.contains("\x1b[1;31mFAIL"), "{said}");
     let plain = on_terminal("TERM=xterm NO_COLOR=1");
     assert!(plain.contains("FAIL: ") && !plain.contains("\x1b[1;31m"), "{plain}");

@@ -1,5 +1,5 @@
 //! A node that explains itself: each row is a fault made for real between a guest and its DHCP server, and what the
-//! plugin then says. The network config of a row is that of a VM with `dhcpProbe`, 1.5 s unless it says otherwise.
+//! plugin then says. The network config of a row is that of a VM with `dhcpProbe`, 2.5 s unless it says otherwise.
 
 mod support;
 
@@ -84,7 +84,7 @@ fn without_a_fault_the_same_labs_answer() {
     let lab = Lab::new("");
     let _guards = dnsmasq(&lab, "--dhcp-host=02:00:00:00:00:99,10.77.0.150");
     let pod = lab.pod();
-    let probe = json!({"timeout": "2500ms", "servers": ["10.77.0.1"], "subnets": ["10.77.0.0/24"]});
+    let probe = json!({"servers": ["10.77.0.1"], "subnets": ["10.77.0.0/24"]});
     lab.add(&vm_conf(json!({"runtimeConfig": {"mac": MAC}, "dhcpProbe": probe})), &pod).ok();
 }
 
@@ -93,9 +93,7 @@ fn stp_that_is_quick_enough_is_waited_for() {
     let lab = Lab::new("");
     let _guards = dnsmasq(&lab, "");
     lab.node.ip("link set br0 type bridge stp_state 1 forward_delay 200");
-    wait_until("the uplink forwards", || {
-        lab.port("ens192")["linkinfo"]["info_slave_data"]["state"] == "forwarding"
-    });
+    wait_until("the uplink forwards", || lab.node.forwards("ens192"));
     let pod = lab.pod();
     lab.add(&vm_conf(json!({"dhcpProbe": {"timeout": "9s"}})), &pod).ok();
 }
@@ -137,20 +135,12 @@ fn others_only(lab: &Lab) -> Guards {
 /// Makes the LAN's end of the uplink a switch whose rule sees every frame; the server stands behind it.
 fn switch(lab: &Lab, rule: &str) -> Guards {
     lab.lan.ip("link add sw0 type bridge\nlink set lan0 master sw0\nlink set sw0 up\naddress add 10.77.0.1/24 dev sw0");
-    nft(
-        &lab.lan,
-        &format!("table bridge switch {{ chain in {{ type filter hook input priority 0; {rule} drop\n}}\n}}"),
-    );
-    wait_until("the switch forwards", || {
-        lab.lan.link("lan0")["linkinfo"]["info_slave_data"]["state"] == "forwarding"
-    });
+    lab.lan.nft(&format!(
+        "table bridge switch {{ chain in {{ type filter hook input priority 0; {rule} drop\n}}\n}}"
+    ));
+    wait_until("the switch forwards", || lab.lan.forwards("lan0"));
     let options = ["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600", "--dhcp-option=3,10.77.0.1"];
     vec![Box::new(DhcpServer::on(&lab.lan, "sw0", &lab.files.join("leases"), &options))]
-}
-
-fn nft(namespace: &support::namespace::Namespace, rules: &str) {
-    let output = namespace.pipe("nft", &["-f", "-"], rules);
-    assert!(output.status.success(), "{}", support::namespace::text(&output.stderr));
 }
 
 /// The Ethernet source of this bridge's probes, seen on the wire.
@@ -179,17 +169,14 @@ fn foreign_macs_dropped(lab: &Lab) -> Guards {
 fn forward_drop(lab: &Lab) -> Guards {
     let output = lab.node.pipe("iptables-legacy", &["-P", "FORWARD", "DROP"], "");
     if !output.status.success() {
-        nft(
-            &lab.node,
-            "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop;\n}\n}",
-        );
+        lab.node
+            .nft("table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop;\n}\n}");
     }
     dnsmasq(lab, "")
 }
 
 fn bridge_rule(lab: &Lab) -> Guards {
-    nft(
-        &lab.node,
+    lab.node.nft(
         "table bridge guard { chain forward { type filter hook forward priority -200; ether type ip udp dport 67 drop\n}\n}",
     );
     dnsmasq(lab, "")

@@ -8,7 +8,7 @@ use bridge_dhcp::kernel::nft::{self, guard, guard::Missing};
 use bridge_dhcp::request::mac::MacAddress;
 use serde_json::Value;
 use support::Lab;
-use support::namespace::{Namespace, text};
+use support::namespace::Namespace;
 use support::wait_until;
 use support::wire::{Capture, send_frame};
 
@@ -21,12 +21,6 @@ fn mac(octets: [u8; 6]) -> MacAddress {
 
 fn ruleset(node: &Namespace) -> String {
     node.run("nft list ruleset")
-}
-
-/// Loads rules in `nft`'s own language.
-fn load(node: &Namespace, rules: &str) {
-    let output = node.pipe("nft", &["-f", "-"], rules);
-    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 /// The objects of one kind in the guard's table.
@@ -47,9 +41,7 @@ fn plug(lab: &Lab, host: &str) -> Namespace {
         pod.name()
     ));
     pod.ip("link set eth0 up");
-    wait_until("the port forwards", || {
-        lab.port(host)["linkinfo"]["info_slave_data"]["state"] == "forwarding"
-    });
+    wait_until("the port forwards", || lab.node.forwards(host));
     pod
 }
 
@@ -196,7 +188,7 @@ table bridge filter {
 fn nothing_is_left_when_the_last_port_goes() {
     let node = Namespace::new("node");
     for others in ["", OTHERS] {
-        load(&node, others);
+        node.nft(others);
         let before = ruleset(&node);
         assert_eq!(before.is_empty(), others.is_empty());
         node.enter(|| guard::protect("veth1", mac(OWN))).unwrap();
@@ -238,7 +230,7 @@ fn what_others_take_away_is_noticed_and_restored() {
     ];
     lab.node.enter(|| guard::protect("veth1", mac(OWN))).unwrap();
     for (damage, missing) in damages {
-        load(&lab.node, &damage);
+        lab.node.nft(&damage);
         assert_eq!(lab.node.enter(|| guard::verify("veth1", mac(OWN))).unwrap(), missing, "{damage}");
         lab.node.enter(|| guard::protect("veth1", mac(OWN))).unwrap();
         assert_eq!(lab.node.enter(|| guard::verify("veth1", mac(OWN))).unwrap(), [], "{damage}");
@@ -246,11 +238,11 @@ fn what_others_take_away_is_noticed_and_restored() {
         assert_eq!(arrivals(&lab, &pod, &frames(FOREIGN, 1)), [0; 0], "{damage}");
     }
     let whole = ruleset(&lab.node);
-    load(&lab.node, &format!("flush ruleset; {whole}"));
+    lab.node.nft(&format!("flush ruleset; {whole}"));
     assert_eq!(ruleset(&lab.node), whole, "can be stored and loaded");
     assert_eq!(lab.node.enter(|| guard::verify("veth1", mac(OWN))).unwrap(), []);
     for damage in [format!("flush set {table} allowed"), format!("flush set {table} ports")] {
-        load(&lab.node, &damage);
+        lab.node.nft(&damage);
         lab.node.enter(|| guard::unprotect("veth1")).unwrap();
         assert_eq!(ruleset(&lab.node), "", "{damage}");
         lab.node.enter(|| guard::protect("veth1", mac(OWN))).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bridge_dhcp::kernel::nft::{self, masquerade, masquerade::Missing};
 use ipnetwork::IpNetwork;
 use support::feature::{Feature, needs};
-use support::namespace::{Namespace, text};
+use support::namespace::Namespace;
 
 const POD4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
 const POD6: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 5);
@@ -29,11 +29,6 @@ fn of_the_pod() -> Vec<IpNetwork> {
 
 fn ruleset(node: &Namespace) -> String {
     node.run("nft list ruleset")
-}
-
-fn load(node: &Namespace, rules: &str) {
-    let output = node.pipe("nft", &["-f", "-"], rules);
-    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 /// A node that routes between a pod and the world, and has the pod's neighbours behind the world's interface, too: what goes to
@@ -134,7 +129,7 @@ fn the_rules_read_as_what_they_are() {
     ] {
         assert!(rules.contains(line), "{line}\n{rules}");
     }
-    load(&node, &format!("flush ruleset\n{rules}"));
+    node.nft(&format!("flush ruleset\n{rules}"));
     assert_eq!(ruleset(&node), rules, "can be stored and loaded");
     assert_eq!(node.enter(|| masquerade::verify("veth1", &addresses)).unwrap(), []);
 }
@@ -145,8 +140,7 @@ fn the_last_attachment_takes_everything_with_it() {
         return;
     }
     let node = Namespace::new("node");
-    load(
-        &node,
+    node.nft(
         "table ip nat { \n chain POSTROUTING { \n type nat hook postrouting priority srcnat; \n ip saddr 10.0.0.1 masquerade; \n } \n }",
     );
     let before = ruleset(&node);
@@ -185,7 +179,7 @@ fn what_others_take_away_is_noticed_and_restored() {
     node.enter(|| masquerade::install("veth1", &of_the_pod())).unwrap();
     let whole = ruleset(&node);
     for (damage, missing) in damages {
-        load(&node, &damage);
+        node.nft(&damage);
         assert_eq!(verify(), missing, "{damage}");
         node.enter(|| masquerade::install("veth1", &of_the_pod())).unwrap();
         assert_eq!(verify(), [], "{damage}");

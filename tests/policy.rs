@@ -114,7 +114,7 @@ fn a_ruleset_in_the_way_fails_the_add_and_leaves_everything_as_it_was() {
     let lab = Lab::new("address 02:00:00:00:00:0b ");
     let pod = lab.pod();
     lab.node.run("nft add table bridge bridge_dhcp");
-    lab.node.pipe("nft", &["-f", "-"], "add set bridge bridge_dhcp ports { type ipv4_addr; }");
+    lab.node.nft("add set bridge bridge_dhcp ports { type ipv4_addr; }");
     let before = Before::new(&lab, &pod);
     let error = lab.add(&guarded(json!({})), &pod).error(120);
     assert!(error.contains("cannot let only 02:00:00:00:00:01 pass port"), "{error}");

@@ -113,11 +113,6 @@ impl Drop for Idle<'_> {
     }
 }
 
-fn forwarding_table(namespace: &Namespace, mac: &str) -> String {
-    let table = text(&namespace.pipe("bridge", &["fdb", "show"], "").stdout);
-    table.lines().filter(|line| line.contains(mac)).map(|line| format!("{line}\n")).collect()
-}
-
 /// Numbered datagrams to a guest, and how many arrived.
 struct Traffic {
     stop: Arc<AtomicBool>,
@@ -175,11 +170,8 @@ fn a_vm_that_runs_elsewhere_under_the_same_mac_loses_no_packet() {
         lan.name()
     ));
     lan.ip("link set lan1 master sw0\nlink set lan1 up");
-    let forwards = |namespace: &Namespace, port: &str| {
-        namespace.link(port)["linkinfo"]["info_slave_data"]["state"] == "forwarding"
-    };
     wait_until("the switch forwards", || {
-        forwards(lan, "lan0") && forwards(lan, "lan1") && forwards(&target.node, "ens192")
+        lan.forwards("lan0") && lan.forwards("lan1") && target.node.forwards("ens192")
     });
     let guest = Namespace::new("guest");
     source.node.ip(&format!(
@@ -188,10 +180,10 @@ fn a_vm_that_runs_elsewhere_under_the_same_mac_loses_no_packet() {
     ));
     guest.ip("link set eth0 up\naddress add 10.77.0.50/24 dev eth0");
     lan.ip(&format!("neighbor add 10.77.0.50 lladdr {MAC} dev sw0 nud permanent"));
-    wait_until("the VM's port forwards", || forwards(&source.node, "vethabc"));
+    wait_until("the VM's port forwards", || source.node.forwards("vethabc"));
     // A broadcast of the VM tells every switch where it is.
     assert!(send_frame(&guest, "eth0", &frame([2, 0, 0, 0, 0, 0x99], 1)));
-    let where_it_is = || [&source.node, lan, &target.node].map(|namespace| forwarding_table(namespace, MAC));
+    let where_it_is = || [&source.node, lan, &target.node].map(|namespace| namespace.learned(MAC));
     wait_until("every switch knows the VM", || where_it_is().iter().all(|table| !table.is_empty()));
     let before = where_it_is();
 
@@ -210,7 +202,7 @@ fn a_vm_that_runs_elsewhere_under_the_same_mac_loses_no_packet() {
     // One that is not answered asks more often, and from other places.
     let pod = target.pod();
     let mut unanswered = probing();
-    unanswered["dhcpProbe"] = json!({"timeout": "1s", "servers": ["192.0.2.1"]});
+    unanswered["dhcpProbe"] = json!({"timeout": "3s", "servers": ["192.0.2.1"]});
     target.add(&unanswered, &pod).error(113);
     traffic.assert_complete();
     assert_eq!(where_it_is(), before, "no switch has learned the VM anywhere else");
@@ -229,9 +221,7 @@ fn an_offer_that_only_the_vms_present_node_gets_is_no_false_alarm() {
     let pod = lab.pod();
     lab.add(&asked, &pod).error(111);
     assert!(send_frame(&lab.lan, "lan0", &frame([2, 0, 0, 0, 0, 0x99], 1)));
-    wait_until("the bridge knows the VM behind its uplink", || {
-        forwarding_table(&lab.node, MAC).contains("ens192")
-    });
+    wait_until("the bridge knows the VM behind its uplink", || lab.node.learned(MAC).contains("ens192"));
     let outcome = lab.add(&asked, &pod);
     assert!(outcome.stderr.contains("may be answered there"), "{}", outcome.stderr);
     outcome.ok();
@@ -248,7 +238,7 @@ fn an_offer_that_only_a_running_guest_of_this_node_gets_is_no_false_alarm() {
         .ip("link add veth0a type veth peer name guest\nlink set veth0a master br0 up\nlink set guest up");
     wait_until("the bridge knows the guest behind its own port", || {
         send_frame(&lab.node, "guest", &frame([2, 0, 0, 0, 0, 0x99], 1));
-        forwarding_table(&lab.node, MAC).contains("veth0a")
+        lab.node.learned(MAC).contains("veth0a")
     });
     let line = ["probe", "--bridge", "br0", "--timeout", "4s", "--mac", MAC];
     let output = lab.node.pipe(&executable(), &line, "");

@@ -5,7 +5,8 @@ mod support;
 use serde_json::{Value, json};
 use support::namespace::Namespace;
 use support::plugin::Outcome;
-use support::{Before, Lab, conf, vm_conf};
+use support::wire::{frame, send_frame};
+use support::{Before, Lab, conf, vm_conf, wait_until};
 
 /// Runs an ADD that must fail and change nothing.
 fn refused(lab: &Lab, pod: &Namespace, code: u64, add: impl FnOnce() -> Outcome) -> String {
@@ -147,7 +148,7 @@ fn uplinks_are_judged_when_asked_and_warned_about_otherwise() {
     lab.add(&strict, &pod).ok();
     lab.del(&conf(json!({})), &pod).ok();
     lab.lan.ip("link set lan0 down");
-    support::wait_until("the bridge lost its carrier", || lab.port("br0")["operstate"] == "DOWN");
+    wait_until("the bridge lost its carrier", || lab.port("br0")["operstate"] == "DOWN");
     let said = refused(&lab, &pod, 106, || lab.add(&strict, &pod));
     contains(&said, &["carrier", "ens192"]);
 }
@@ -181,11 +182,14 @@ fn a_mac_that_another_local_port_uses_is_named_with_its_owner() {
     let pods = [lab.pod(), lab.pod()];
     let asked = conf(json!({"runtimeConfig": {"mac": "02:00:00:00:00:55"}}));
     lab.add(&asked, &pods[0]).ok();
-    assert!(support::wire::send_frame(&pods[0], "net1", &support::wire::frame([2, 0, 0, 0, 0, 0x55], 1)));
+    assert!(send_frame(&pods[0], "net1", &frame([2, 0, 0, 0, 0, 0x55], 1)));
+    let host = support::host_side("c1", "net1");
+    wait_until("the bridge learns the MAC", || lab.node.learned("02:00:00:00:00:55").contains(&host));
     let said = lab.call("ADD", &asked, "c2", pods[1].path(), "net1").run().error(109);
-    contains(&said, &["02:00:00:00:00:55", &support::host_side("c1", "net1"), "container c1"]);
+    contains(&said, &["02:00:00:00:00:55", &host, "container c1"]);
     // Behind the uplink it is a VM that migrates here.
     let elsewhere = conf(json!({"runtimeConfig": {"mac": "02:00:00:00:00:56"}}));
-    assert!(support::wire::send_frame(&lab.lan, "lan0", &support::wire::frame([2, 0, 0, 0, 0, 0x56], 1)));
+    assert!(send_frame(&lab.lan, "lan0", &frame([2, 0, 0, 0, 0, 0x56], 1)));
+    wait_until("the bridge learns the MAC", || lab.node.learned("02:00:00:00:00:56").contains("ens192"));
     lab.call("ADD", &elsewhere, "c2", pods[1].path(), "net1").run().ok();
 }

@@ -76,9 +76,7 @@ impl Lab {
             self.lan.name()
         ));
         self.lan.ip("link set lan0 up");
-        wait_until("the uplink forwards", || {
-            self.port(name)["linkinfo"]["info_slave_data"]["state"] == "forwarding"
-        });
+        wait_until("the uplink forwards", || self.node.forwards(name));
     }
 
     /// A pod's network namespace.

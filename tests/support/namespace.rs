@@ -103,6 +103,23 @@ impl Namespace {
         child.wait_with_output().unwrap()
     }
 
+    /// Whether a bridge port forwards.
+    pub fn forwards(&self, port: &str) -> bool {
+        self.link(port)["linkinfo"]["info_slave_data"]["state"] == "forwarding"
+    }
+
+    /// Where bridges have learned or been told a MAC: the lines of `bridge fdb` that name it.
+    pub fn learned(&self, mac: &str) -> String {
+        let table = self.run("bridge fdb show");
+        table.lines().filter(|line| line.contains(mac)).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Loads rules in `nft`'s own language.
+    pub fn nft(&self, rules: &str) {
+        let output = self.pipe("nft", &["-f", "-"], rules);
+        assert!(output.status.success(), "nft in {}: {rules}\n{}", self.name, text(&output.stderr));
+    }
+
     /// The VLANs of a port, as `bridge -j vlan` shows them.
     pub fn vlans(&self, port: &str) -> Vec<Value> {
         let output = self.pipe("bridge", &["-j", "-compressvlans", "vlan", "show", "dev", port], "");
