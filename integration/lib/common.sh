@@ -16,6 +16,7 @@ isc-dhcp-relay dhcrelay
 udhcpd udhcpd
 iptables iptables-legacy
 busybox-static busybox
+shellcheck shellcheck
 strace strace
 time /usr/bin/time
 jq jq
@@ -26,6 +27,9 @@ containernetworking-plugins /usr/lib/cni/bridge
 user-mode-linux linux.uml
 LIST
 }
+
+# as_root WHY: ends the command where it is not run as root.
+as_root() { [ "$(id -u)" = 0 ] || { echo "run as root: $1" >&2; exit 1; }; }
 
 present() {
     case $1 in
@@ -84,6 +88,49 @@ static_busybox() {
 
 # Where the loader finds the libraries of an unpacked folder.
 libraries() { echo "$1/usr/lib/$(uname -m)-linux-gnu:$1/lib/$(uname -m)-linux-gnu"; }
+
+# ---- A node, a pod on it and the machine in the pod, each a network namespace.
+
+# forwards NAMESPACE PORT: whether a bridge port forwards.
+forwards() { ip -n "$1" -d -j link show "$2" | grep -q '"state":"forwarding"'; }
+
+# traces NODE POD: links, VLANs and rules of both, without what the kernel counts.
+traces() {
+    {
+        ip -n "$1" -o link
+        ip netns exec "$1" bridge vlan
+        ip netns exec "$1" nft list ruleset
+        ip -n "$2" -o link
+    } | sed 's/ state [A-Z]*//; s/NO-CARRIER,//; s/,LOWER_UP//'
+}
+
+# vm_lan MAC [JSON]: the config of conf-examples/vm-lan.yaml with what Multus adds, the MAC that the machine asks for, and
+# with these keys.
+vm_lan() {
+    sed '1,/config: |/d' "$here/conf-examples/vm-lan.yaml" |
+        jq -c --arg mac "$1" --argjson more "${2-"{}"}" '. + {cniVersion: "1.1.0", runtimeConfig: {mac: $mac}} + $more'
+}
+
+# wire_machine POD MAC: KubeVirt's bridge binding of the interface podlan and the machine's tap taplan. A kernel without
+# dummies: a bridge without ports is as idle.
+wire_machine() {
+    local mtu placeholder=dummy
+    mtu=$(ip -n "$1" -j link show podlan | jq '.[0].mtu')
+    ip -n "$1" link add probe type dummy 2>/dev/null && ip -n "$1" link del probe || placeholder=bridge
+    ip -n "$1" -batch - <<LINES
+link add k6t-lan type bridge
+link set k6t-lan up
+link set podlan name lan-nic
+link set lan-nic address 02:aa:aa:aa:aa:aa
+link set lan-nic master k6t-lan
+link set lan-nic type bridge_slave learning off
+link set lan-nic up
+link set taplan mtu $mtu
+link set taplan master k6t-lan
+link set taplan up
+link add podlan address $2 mtu $mtu type $placeholder
+LINES
+}
 
 # The musl target gives a static executable without a C toolchain; where it cannot be had, glibc is linked in.
 build_target() {
