@@ -151,8 +151,9 @@ impl Namespace {
                 .map(|key| format!("{key}={:?}", std::fs::read_to_string(format!("/proc/sys/{key}")).ok()))
         });
         let routes = text(&self.pipe("ip", &["route", "show", "table", "all"], "").stdout);
-        // The kernel adds those of link-local addresses some time after an interface went up.
-        let routes: Vec<&str> = routes.lines().filter(|route| !route.starts_with("local fe80:")).collect();
+        // The kernel adds IPv6's own to an interface some time after that has a carrier.
+        let passing = |route: &str| route.contains("fe80:") || route.starts_with("multicast ff00:");
+        let routes: Vec<&str> = routes.lines().filter(|route| !passing(route)).collect();
         let parts = [
             serde_json::to_string_pretty(&links).unwrap(),
             text(&vlans.stdout),
