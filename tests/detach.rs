@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::guest::wire;
 use support::namespace::Namespace;
 use support::plugin::Call;
 use support::{Before, Lab, host_side, vm_conf};
@@ -79,6 +80,25 @@ fn after_the_netns_took_the_pair_with_it() {
     support::wait_until("the kernel removed the pair", || !lab.node.has(&host_side("c1", "net1")));
     succeed(lab.call("DEL", &stripped(), "c1", &path, "net1"));
     lab.snapshot().assert_same(&before, "afterwards");
+}
+
+#[test]
+fn after_kubevirts_wiring_also_twice_and_without_a_netns() {
+    for netns in ["as at ADD", ""] {
+        let lab = Lab::new("");
+        let pod = lab.pod();
+        let before = lab.snapshot();
+        let mac = "02:00:00:00:00:99";
+        lab.add(&vm_conf(json!({"runtimeConfig": {"mac": mac}})), &pod).ok();
+        let _guest = wire(&pod, "net1", mac, 1500);
+        for _ in 0..2 {
+            let call = lab.call("DEL", &stripped(), "c1", pod.path(), "net1");
+            succeed(if netns.is_empty() { call.unset("CNI_NETNS") } else { call });
+            assert!(!pod.has("x-nic"), "the renamed container side, netns {netns:?}");
+            lab.snapshot().assert_same(&before, "after DEL");
+        }
+        assert_eq!(pod.has("net1"), netns.is_empty(), "the placeholder goes where it can be reached");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use support::feature::{Feature, needs};
 use support::{Before, Lab, conf, host_side};
 
 fn reservations(lab: &Lab) -> usize {
@@ -290,6 +291,22 @@ fn a_plugin_that_is_missing_or_a_path_is_refused_before_anything_is_touched() {
         lab.add(&named(name), &pod).error(7);
     }
     before.assert_unchanged("after refusals");
+}
+
+#[test]
+fn a_ruleset_in_the_way_of_masquerading_releases_the_reservation() {
+    if !needs(Feature::Nat) {
+        return;
+    }
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    lab.node.nft("table inet bridge_dhcp {\nset sources4 {\ntype inet_service;\n}\n}");
+    let before = Before::new(&lab, &pod);
+    let conf = gateway_conf(&lab, json!({"ipMasq": true}));
+    let error = lab.add(&conf, &pod).error(120);
+    assert!(error.contains("cannot masquerade 10.1.2.2/24"), "{error}");
+    before.assert_unchanged("after nftables refused");
+    assert_eq!(reservations(&lab), 0);
 }
 
 #[test]

@@ -4,11 +4,13 @@ mod support;
 
 use serde_json::{Value, json};
 use support::plugin::executable;
-use support::{Lab, conf, vm_conf};
+use support::{Before, Lab, conf, vm_conf};
 
 #[test]
 fn every_missing_variable_is_named() {
-    let lab = Lab::empty();
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
     let required = [
         ("ADD", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"][..]),
         ("CHECK", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"]),
@@ -18,11 +20,12 @@ fn every_missing_variable_is_named() {
     ];
     for (operation, variables) in required {
         for variable in variables {
-            let call = lab.call(operation, &conf(json!({})), "c1", "/x".as_ref(), "net1");
+            let call = lab.call(operation, &conf(json!({})), "c1", pod.path(), "net1");
             assert!(call.clone().unset(variable).run().error(4).contains(variable));
             assert!(call.set(variable, "").run().error(4).contains(variable), "empty counts as missing");
         }
     }
+    before.assert_unchanged("afterwards");
 }
 
 #[test]
@@ -51,7 +54,9 @@ fn malformed_variables_are_named_with_their_value() {
 
 #[test]
 fn garbage_on_standard_input_is_an_error_with_a_code() {
-    let lab = Lab::empty();
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
     let deep = "[".repeat(100_000);
     for (input, code) in [
         ("", 6),
@@ -64,11 +69,12 @@ fn garbage_on_standard_input_is_an_error_with_a_code() {
         ("{\"name\":7}", 7),
         ("{\"name\":\"a b\"}", 7),
     ] {
-        let call = lab.call("ADD", &conf(json!({})), "c1", "/x".as_ref(), "net1").input(input);
+        let call = lab.call("ADD", &conf(json!({})), "c1", pod.path(), "net1").input(input);
         call.run().error(code);
     }
     let huge = format!("{{\"name\":\"{}\"}}", "x".repeat(5 << 20));
-    lab.call("ADD", &conf(json!({})), "c1", "/x".as_ref(), "net1").input(huge).run().error(5);
+    lab.call("ADD", &conf(json!({})), "c1", pod.path(), "net1").input(huge).run().error(5);
+    before.assert_unchanged("afterwards");
 }
 
 #[test]

@@ -82,6 +82,28 @@ fn a_trunk_is_given_as_ranges() {
 }
 
 #[test]
+fn a_trunk_of_all_vlans_is_as_many_requests_as_one_vlan() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    let trace = lab.files.join("trace").to_string_lossy().into_owned();
+    let sent = |keys: Value| {
+        let asked = vm_conf(keys);
+        let add = lab.call("ADD", &asked, "c1", pod.path(), "net1");
+        add.under(&["strace", "-f", "-e", "trace=sendto,sendmsg,sendmmsg", "-o", &trace]).run().ok();
+        lab.del(&asked, &pod).ok();
+        let calls = std::fs::read_to_string(&trace).unwrap();
+        calls.lines().filter(|line| line.contains("send") && !line.contains("resumed>")).count()
+    };
+    let one = sent(json!({"vlan": 100}));
+    assert!(sent(json!({})) < one, "a VLAN is a request of its own");
+    // Without VLAN 1, which is taken off the port for VLAN 100 alone, too.
+    assert_eq!(sent(json!({"vlan": 100, "vlanTrunk": [{"minID": 2, "maxID": 4094}]})), one);
+}
+
+#[test]
 fn a_bridge_that_is_created_filters_vlans_when_one_is_asked_for() {
     if !needs(Feature::VlanFiltering) {
         return;

@@ -72,6 +72,7 @@ mod tests {
     use crate::plan::facts::{Bridge, BridgeSeen, Link, PortVlans};
     use crate::plan::step::{Place, SysctlSpec, VlanGatewaySpec, VlanSpec};
     use crate::plan::{self, FreshMacs, attach, gateway};
+    use crate::report::faults;
     use crate::report::result::CniResult;
     use crate::request::environment::{Command, Variables};
     use crate::request::mac::MacAddress;
@@ -242,6 +243,7 @@ mod tests {
             chained(all, Some(2)),
         ];
         for steps in adds {
+            let mut names = BTreeSet::new();
             for (fails_at, fails_halfway) in (1..=steps.len()).flat_map(|n| [(n, false), (n, true)]) {
                 let mut transaction = Transaction::new(Fake { fails_at, fails_halfway, ..Fake::default() });
                 let mut failed = None;
@@ -252,6 +254,9 @@ mod tests {
                     }
                 }
                 assert_eq!(failed, Some(&steps[fails_at - 1]));
+                let named = faults::refused(&steps[fails_at - 1], &Refusal::plain(Errno::EPERM));
+                assert!(named.msg().starts_with("cannot ") && named.msg().ends_with("(EPERM)"), "{named}");
+                names.insert(named.msg().to_string());
                 assert!(transaction.roll_back().await.is_empty());
                 assert!(
                     transaction.kernel().exists.is_empty(),
@@ -259,6 +264,7 @@ mod tests {
                     transaction.kernel().exists
                 );
             }
+            assert_eq!(names.len(), steps.len(), "each step has a name of its own: {names:?}");
         }
     }
 
