@@ -340,6 +340,8 @@ fn it_waits_idle_and_ends_at_a_signal_also_as_pid_1() {
         let waiting = if wrapper[0] == "unshare" { only_child(started) } else { started };
         wait_until("it waits", || state(waiting) == "S");
         let switches = context_switches(waiting);
+        // While another one does all of the work.
+        installed(&folder);
         assert!(child.try_wait().unwrap().is_none());
         assert_eq!(context_switches(waiting), switches, "it does something while it waits");
         let kill = Command::new("kill").args([&format!("-{signal}"), &waiting.to_string()]).status();
