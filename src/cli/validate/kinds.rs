@@ -157,10 +157,20 @@ impl Inventory {
 
     fn read_object(&mut self, file: &str, document: usize, node: &Node) {
         let kind = node.text("kind").unwrap_or_default();
-        if kind == "List" {
-            node.list("items").iter().for_each(|item| self.read_object(file, document, item));
+        if let Some(of) = kind.strip_suffix("List") {
+            // Items of a list of one kind, as the API itself answers, do not repeat it.
+            for item in node.list("items") {
+                match item.text("kind") {
+                    Some(_) => self.read_object(file, document, item),
+                    None => self.read_single(file, document, item, of),
+                }
+            }
             return;
         }
+        self.read_single(file, document, node, kind);
+    }
+
+    fn read_single(&mut self, file: &str, document: usize, node: &Node, kind: &str) {
         let identity = Identity::read(node);
         let shown = identity.as_ref().map(|identity| match &identity.namespace {
             Some(namespace) => format!("{kind} {namespace}/{}", identity.name),
@@ -198,7 +208,14 @@ impl Inventory {
             return self.unreadable.push(Finding::new(Severity::Hint, "no-config", place, message));
         };
         let place = place.at(config.line);
-        match serde_json::from_str(config.as_text().unwrap_or_default()) {
+        let Some(text) = config.as_text() else {
+            let finding =
+                Finding::new(Severity::Error, "syntax", place, "spec.config is no text, but YAML of its own");
+            return self
+                .unreadable
+                .push(finding.remedy("write it as a block, \"config: |\", with JSON in it"));
+        };
+        match serde_json::from_str(text) {
             Ok(object) => self.read_config(place, Some(identity), resource.map(str::to_string), object),
             Err(error) => self.unreadable.push(
                 Finding::new(Severity::Error, "syntax", place, format!("spec.config is not a JSON object: {error}"))

@@ -150,3 +150,22 @@ fn lists_and_json_objects_are_read_like_documents() {
     assert_eq!(rules(&[list]), [(Severity::Error, "config")]);
     assert_eq!(rules(&[r#"{"name": "n", "type": "bridge"}"#]), [(Severity::Hint, "other-plugin")]);
 }
+
+#[test]
+fn items_of_a_typed_list_have_its_kind() {
+    let list = r#"{"kind": "NetworkAttachmentDefinitionList", "items": [{"metadata": {"name": "x"},
+        "spec": {"config": "{\"type\": \"bridge-dhcp\"}"}}]}"#;
+    assert_eq!(rules(&[list]), [(Severity::Error, "config")]);
+    assert_eq!(rules(&[r#"{"kind": "PriceList", "spec": {}}"#]), []);
+}
+
+#[test]
+fn a_config_that_is_no_text_is_named_as_such() {
+    let mut inventory = Inventory::default();
+    let definition =
+        "kind: NetworkAttachmentDefinition\nmetadata: {name: x}\nspec:\n  config: {type: bridge-dhcp}\n";
+    inventory.read("f", definition);
+    let findings = judge(inventory);
+    assert!(findings[0].message.contains("spec.config is no text"), "{findings:?}");
+    assert_eq!((findings.len(), findings[0].place.line), (1, 4));
+}
