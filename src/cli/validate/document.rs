@@ -107,12 +107,30 @@ fn convert(node: &MarkedYaml<'_>, depth: usize) -> Result<Node, (usize, String)>
             let entry = |(key, value): (&MarkedYaml<'_>, &MarkedYaml<'_>)| {
                 Ok((key_text(key), convert(value, depth + 1)?))
             };
-            Content::Map(entries.iter().map(entry).collect::<Result<_, _>>()?)
+            Content::Map(merge(entries.iter().map(entry).collect::<Result<_, _>>()?))
         }
         YamlData::Tagged(_, inner) => return convert(inner, depth + 1),
         _ => Content::Null,
     };
     Ok(Node { line, content })
+}
+
+/// Resolves merge keys (yaml.org/type/merge), which Kubernetes' reader knows: what stands in the map itself outweighs what
+/// they bring in, and an earlier map of theirs a later one.
+fn merge(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
+    let (merging, mut merged): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key == "<<");
+    for (_, node) in merging {
+        let sources = match node.content {
+            Content::List(nodes) => nodes,
+            _ => vec![node],
+        };
+        for (key, value) in sources.iter().flat_map(Node::entries) {
+            if !merged.iter().any(|(known, _)| known == key) {
+                merged.push((key.clone(), value.clone()));
+            }
+        }
+    }
+    merged
 }
 
 fn key_text(key: &MarkedYaml<'_>) -> String {

@@ -160,6 +160,22 @@ fn items_of_a_typed_list_have_its_kind() {
 }
 
 #[test]
+fn what_a_merge_key_brings_in_is_there() {
+    let shared =
+        "x-guest: &guest\n  bridge: {}\n  macAddress: 02:00:00:00:00:01\napiVersion: kubevirt.io/v1\n";
+    let merged = GOOD.replacen("apiVersion: kubevirt.io/v1\n", shared, 1).replacen(
+        "            bridge: {}\n            macAddress: 02:00:00:00:00:01\n",
+        "            <<: *guest\n",
+        1,
+    );
+    assert_eq!(rules(&[&merged]), []);
+    // What stands beside it outweighs it.
+    let other =
+        merged.replacen("<<: *guest\n", "<<: [*guest]\n            macAddress: 02:00:00:00:00:09\n", 1);
+    assert_eq!(rules(&[&other]), [(Severity::Error, "network-data-mac")]);
+}
+
+#[test]
 fn a_config_that_is_no_text_is_named_as_such() {
     let mut inventory = Inventory::default();
     let definition =
