@@ -122,6 +122,34 @@ fn binding(machine: &Machine, interface: &Interface, network: &Network) -> Optio
     }
 }
 
+/// Whether two interfaces that differ are told apart by nothing but their MAC: those of one machine, and those of two
+/// machines on one network.
+fn meet(
+    (one, first): (&Machine, &Interface),
+    (other, second): (&Machine, &Interface),
+    inventory: &Inventory,
+) -> bool {
+    if std::ptr::eq(one, other) {
+        return true;
+    }
+    // The same machine, and what was made of it to run.
+    if one.identity == other.identity && one.place.object != other.place.object {
+        return false;
+    }
+    let network = |machine: &Machine, interface: &Interface| {
+        let network = machine.networks.iter().find(|network| network.name == interface.name)?;
+        let reference = network.multus.as_deref()?;
+        let namespace = machine.identity.namespace.as_deref();
+        let full = reference.split_once('/').unwrap_or((namespace.unwrap_or_default(), reference));
+        let conf = definition(machine, network, inventory)
+            .and_then(|network| network.plugins.iter().find_map(|plugin| plugin.conf.as_ref()));
+        let segment = conf.map(|conf| (conf.bridge.to_string(), conf.vlans.clone()));
+        Some(((full.0.to_string(), full.1.to_string()), segment))
+    };
+    let (Some(first), Some(second)) = (network(one, first), network(other, second)) else { return false };
+    first.0 == second.0 || (first.1.is_some() && first.1 == second.1)
+}
+
 /// One MAC for two interfaces cannot work on one network, and MACs are copied with the files they stand in.
 fn same_macs(inventory: &Inventory) -> Vec<Finding> {
     let all = inventory.machines.iter().flat_map(|machine| {
@@ -131,7 +159,10 @@ fn same_macs(inventory: &Inventory) -> Vec<Finding> {
     });
     let all: Vec<_> = all.collect();
     let repeated = all.iter().enumerate().filter_map(|(index, (mac, machine, interface))| {
-        let (_, other, _) = all[..index].iter().find(|(earlier, ..)| earlier == mac)?;
+        let clash = |(earlier, other, second): &&(MacAddress, &Machine, &Interface)| {
+            earlier == mac && meet((machine, interface), (other, second), inventory)
+        };
+        let (_, other, _) = all[..index].iter().find(clash)?;
         let message = format!(
             "interface {:?} has MAC {mac}, as an interface of {} has",
             interface.name, other.place.object

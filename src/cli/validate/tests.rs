@@ -176,6 +176,39 @@ fn what_a_merge_key_brings_in_is_there() {
 }
 
 #[test]
+fn one_mac_is_one_too_many_on_one_network_only() {
+    let machine = |kind: &str, name: &str, network: &str| {
+        let spec = format!(
+            r#"{{"domain": {{"devices": {{"interfaces": [{{"name": "n", "bridge": {{}}, "macAddress": "02:00:00:00:00:07"}}]}}}},
+            "networks": [{{"name": "n", {network}}}]}}"#
+        );
+        let spec =
+            if kind == "VirtualMachine" { format!(r#"{{"template": {{"spec": {spec}}}}}"#) } else { spec };
+        format!(
+            r#"{{"kind": "{kind}", "metadata": {{"name": "{name}", "namespace": "default"}}, "spec": {spec}}}"#
+        )
+    };
+    let on = |network: &str| format!(r#""multus": {{"networkName": "{network}"}}"#);
+    let duplicates = |files: &[&str]| {
+        rules(&[&[GOOD], files].concat()).iter().filter(|(_, rule)| *rule == "mac-duplicate").count()
+    };
+    let one = machine("VirtualMachine", "one", &on("lan"));
+    let with = |other: String| duplicates(&[&one, &other]);
+    assert_eq!(with(machine("VirtualMachine", "two", &on("default/lan"))), 1);
+    // A machine that runs is no second one.
+    assert_eq!(with(machine("VirtualMachineInstance", "one", &on("lan"))), 0);
+    assert_eq!(with(machine("VirtualMachineInstance", "two", &on("lan"))), 1);
+    // Another VLAN, another network, and the pod's own.
+    assert_eq!(with(machine("VirtualMachine", "two", &on("lan100"))), 0);
+    assert_eq!(with(machine("VirtualMachine", "two", &on("elsewhere"))), 0);
+    assert_eq!(with(machine("VirtualMachine", "two", r#""pod": {}"#)), 0);
+    // Two definitions of one bridge and one VLAN are one network.
+    let twin = r#"{"kind": "NetworkAttachmentDefinition", "metadata": {"name": "twin"}, "spec": {"config":
+        "{\"cniVersion\": \"1.0.0\", \"type\": \"bridge-dhcp\", \"bridge\": \"br-external\", \"disableContainerInterface\": true}"}}"#;
+    assert_eq!(duplicates(&[twin, &one, &machine("VirtualMachine", "two", &on("twin"))]), 1);
+}
+
+#[test]
 fn a_config_that_is_no_text_is_named_as_such() {
     let mut inventory = Inventory::default();
     let definition =
