@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use super::base64;
 use super::document::{Node, parse};
 use super::finding::{Finding, Place, Severity};
 use super::kinds::{Inventory, Machine};
@@ -27,54 +28,66 @@ pub fn judge(inventory: &Inventory) -> Vec<Finding> {
 }
 
 fn judge_machine(machine: &Machine, inventory: &Inventory) -> Vec<Finding> {
+    const CONFIG_DRIVE: &str = "cloudInitConfigDrive";
+    let kinds = ["cloudInitNoCloud", CONFIG_DRIVE];
+    let of_volume = |volume| kinds.into_iter().filter_map(move |kind| Some((kind, Node::get(volume, kind)?)));
     let mut findings = Vec::new();
-    let sources = ["cloudInitNoCloud", "cloudInitConfigDrive"];
-    for source in machine.volumes.iter().filter_map(|volume| sources.iter().find_map(|key| volume.get(key))) {
-        for key in ["networkDataBase64", "networkDataSecretRef"] {
-            if let Some(node) = source.get(key) {
-                let message = format!("{key} is not looked into");
-                findings.push(Finding::new(
-                    Severity::Hint,
-                    "network-data-unread",
-                    machine.place.at(node.line),
-                    message,
-                ));
+    for (kind, source) in machine.volumes.iter().flat_map(of_volume) {
+        let unread = |node: &Node, what: &str| {
+            let message = format!("{what} is not looked into");
+            Finding::new(Severity::Hint, "network-data-unread", machine.place.at(node.line), message)
+        };
+        findings.extend(source.get("networkDataSecretRef").map(|node| unread(node, "networkDataSecretRef")));
+        let text = |node: &Node| node.as_text().map(str::to_string).ok_or("is no text".to_string());
+        let plain = source.get("networkData").map(|node| (node, text(node)));
+        let encoded = source.get("networkDataBase64");
+        let encoded = encoded.map(|node| (node, text(node).and_then(|text| base64::decode(&text))));
+        for (node, text) in plain.into_iter().chain(encoded) {
+            let place = machine.place.at(node.line);
+            match text.and_then(|text| network_data(&text, kind == CONFIG_DRIVE)) {
+                Ok(Data::OpenStack) => findings.push(unread(node, "OpenStack's form of networkData")),
+                Ok(Data::Cards(cards)) => {
+                    let judge = |card: &Card| judge_card(card, machine, inventory, &place);
+                    findings.extend(cards.iter().flat_map(judge));
+                }
+                Err(why) => {
+                    let message = format!("networkData {why}");
+                    findings.push(Finding::new(Severity::Error, "network-data", place, message));
+                }
             }
-        }
-        let Some(data) = source.get("networkData") else { continue };
-        let place = machine.place.at(data.line);
-        match cards(data.as_text().unwrap_or_default()) {
-            Ok(cards) => {
-                let judge = |card: &Card| judge_card(card, machine, inventory, &place);
-                findings.extend(cards.iter().flat_map(judge));
-            }
-            Err(why) => findings.push(Finding::new(
-                Severity::Error,
-                "network-data",
-                place,
-                format!("networkData {why}"),
-            )),
         }
     }
     findings
 }
 
-/// Reads version 1 and 2 of cloud-init's network config, with or without the key `network` around it.
-fn cards(text: &str) -> Result<Vec<Card>, String> {
+/// What networkData says.
+enum Data {
+    /// How these cards are set up.
+    Cards(Vec<Card>),
+    /// What OpenStack's metadata service would say, which is not looked into.
+    OpenStack,
+}
+
+/// Reads version 1 and 2 of cloud-init's network config, with or without the key `network` around it; a config drive may
+/// have OpenStack's network_data.json instead.
+fn network_data(text: &str, config_drive: bool) -> Result<Data, String> {
     let documents = parse(text).map_err(|(line, why)| format!("{why} (line {line} of it)"))?;
-    let root = documents.first().ok_or("is empty")?;
+    let Some(root) = documents.first().filter(|root| !root.is_null()) else {
+        return Ok(Data::Cards(Vec::new()));
+    };
+    let openstack = ["links", "networks"].iter().any(|key| root.get(key).is_some());
     let root = root.get("network").unwrap_or(root);
     match root.integer("version") {
-        Some(1) => Ok(root
-            .list("config")
-            .iter()
-            .filter(|card| card.text("type") == Some("physical"))
-            .map(card_v1)
-            .collect()),
+        Some(1) => {
+            let cards = root.list("config").iter().filter(|card| card.text("type") == Some("physical"));
+            Ok(Data::Cards(cards.map(card_v1).collect()))
+        }
         Some(2) => {
             let cards = root.get("ethernets").map(Node::entries).unwrap_or_default();
-            Ok(cards.iter().map(|(name, card)| card_v2(name, card)).collect())
+            Ok(Data::Cards(cards.iter().map(|(name, card)| card_v2(name, card)).collect()))
         }
+        _ if root.text("config") == Some("disabled") => Ok(Data::Cards(Vec::new())),
+        _ if openstack && config_drive => Ok(Data::OpenStack),
         _ => Err("has no \"version: 1\" or \"version: 2\"".into()),
     }
 }

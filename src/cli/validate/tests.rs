@@ -72,7 +72,6 @@ fn every_rule_fires_on_the_change_that_it_is_about() {
         ("[10.100.3.4/16]", "[10.101.3.4/16]", Error, "network-data-address"),
         ("via: 10.77.0.1\n", "via: 10.78.0.1\n", Error, "network-data-gateway"),
         ("version: 2", "version: 3", Error, "network-data"),
-        ("networkData: |", "networkDataBase64: |", Hint, "network-data-unread"),
     ];
     for (from, to, severity, rule) in cases {
         let found = after(from, to);
@@ -206,6 +205,38 @@ fn one_mac_is_one_too_many_on_one_network_only() {
     let twin = r#"{"kind": "NetworkAttachmentDefinition", "metadata": {"name": "twin"}, "spec": {"config":
         "{\"cniVersion\": \"1.0.0\", \"type\": \"bridge-dhcp\", \"bridge\": \"br-external\", \"disableContainerInterface\": true}"}}"#;
     assert_eq!(duplicates(&[twin, &one, &machine("VirtualMachine", "two", &on("twin"))]), 1);
+}
+
+#[test]
+fn network_data_in_base64_is_read() {
+    let base64 =
+        |data: &str| after("networkData: |", &format!("networkDataBase64: {data}\n          other: |"));
+    // "version: 2\nethernets: {e: {match: {macaddress: '02:00:00:00:00:09'}}}\n", and "version: 2".
+    let wrong_mac =
+        "dmVyc2lvbjogMgpldGhlcm5ldHM6IHtlOiB7bWF0Y2g6IHttYWNhZGRyZXNzOiAnMDI6MDA6MDA6MDA6MDA6MDknfX19Cg==";
+    assert_eq!(base64(wrong_mac), [(Severity::Error, "network-data-mac")]);
+    assert_eq!(base64("dmVyc2lvbjogMg=="), []);
+    assert_eq!(base64("dmVyc2lvbjogMg"), [(Severity::Error, "network-data")]);
+    assert_eq!(base64("/w=="), [(Severity::Error, "network-data")]);
+    assert_eq!(after("networkData: |", "networkDataSecretRef: |"), [(Severity::Hint, "network-data-unread")]);
+}
+
+#[test]
+fn network_data_that_sets_nothing_up_is_no_mistake() {
+    let data = GOOD.find("          networkData: |").unwrap();
+    let (before, rest) = GOOD.split_at(data);
+    let after = &rest[rest.find("---").unwrap()..];
+    let with = |source: &str, data: &str| {
+        let before = before.replacen("cloudInitNoCloud", source, 1);
+        rules(&[&format!("{before}          networkData: {data}\n{after}")])
+    };
+    for nothing in ["''", "'network: {config: disabled}'", "'config: disabled'", "'# later'"] {
+        assert_eq!(with("cloudInitNoCloud", nothing), [], "{nothing}");
+    }
+    // A config drive carries OpenStack's form.
+    let openstack = r#"'{"links": [{"id": "eth0", "type": "phy"}], "networks": []}'"#;
+    assert_eq!(with("cloudInitConfigDrive", openstack), [(Severity::Hint, "network-data-unread")]);
+    assert_eq!(with("cloudInitNoCloud", openstack), [(Severity::Error, "network-data")]);
 }
 
 #[test]
