@@ -98,6 +98,28 @@ fn a_vlan_that_is_not_on_the_uplink_is_named_with_the_command() {
 }
 
 #[test]
+fn an_uplink_that_drops_frames_is_told_why_and_opened_by_the_command() {
+    let lab = Lab::new("");
+    lab.node.run("bridge link set dev ens192 state 0");
+    let shown = doctor(&lab, "--bridge br0 --no-probe");
+    assert_eq!(ended(&shown, "fail"), ["forwarding"]);
+    let refused = check(&shown, "forwarding");
+    assert!(
+        refused["code"] == 115 && refused["message"].as_str().unwrap().contains("STP is off"),
+        "{refused}"
+    );
+    lab.node.run(refused["remedy"].as_str().unwrap().rsplit_once(": ").unwrap().1);
+    assert_eq!(ended(&doctor(&lab, "--bridge br0 --no-probe"), "fail"), [""; 0]);
+
+    lab.lan.ip("link add sw0 type bridge\nlink set lan0 master sw0\nlink set sw0 up");
+    lab.node.ip("link set br0 type bridge stp_state 1 forward_delay 3000\nlink set ens192 nomaster");
+    lab.node.ip("link set ens192 master br0");
+    let shown = doctor(&lab, "--bridge br0 --no-probe");
+    let message = check(&shown, "forwarding")["message"].to_string();
+    assert!(message.contains("ens192 listening") && message.contains("it forwards in "), "{message}");
+}
+
+#[test]
 fn what_is_only_doubtful_warns() {
     let lab = Lab::new("");
     lab.node.ip("link set br0 mtu 9000\nlink set br0 type bridge stp_state 1");

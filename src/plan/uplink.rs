@@ -1,7 +1,7 @@
 //! Whether frames of the attachment can leave the node: the verdict over the bridge's uplinks.
 
-use crate::plan::facts::{Bridge, Uplink};
-use crate::report::{Error, faults};
+use crate::plan::facts::{Bridge, Link, Port, PortState, Uplink};
+use crate::report::{Error, faults, probe_faults};
 use crate::request::vlan::{VlanRange, Vlans, merged};
 
 /// The VLANs that uplinks must carry for this attachment; empty where the bridge does not filter.
@@ -46,6 +46,33 @@ pub fn judge(name: &str, bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Upli
     }
     let shown: Vec<String> = alive.iter().map(|uplink| describe(uplink)).collect();
     Err(faults::vlan_not_on_uplink(name, &merged(missing), &shown, &first.link.name))
+}
+
+/// Judges whether frames pass the uplinks of `name` that have carrier.
+///
+/// # Errors
+/// Code 115 where none forwards.
+pub fn forwards(name: &str, bridge: &Bridge, uplinks: &[Uplink]) -> Result<(), Error> {
+    let alive = uplinks.iter().map(|uplink| &uplink.link).filter(|link| link.carrier);
+    let states: Vec<(&Link, Port)> = alive.filter_map(|link| Some((link, link.port?))).collect();
+    let Some((first, _)) = states.first() else { return Ok(()) };
+    if states.iter().any(|(_, port)| port.state == PortState::Forwarding) {
+        return Ok(());
+    }
+    let shown: Vec<String> =
+        states.iter().map(|(link, port)| format!("{} {}", link.name, port.state)).collect();
+    if !bridge.stp {
+        return Err(probe_faults::uplink_switched_off(name, &shown, &first.name));
+    }
+    let left = states.iter().filter_map(|(_, port)| {
+        let timer = port.forward_timer.div_ceil(100);
+        match port.state {
+            PortState::Listening => Some(timer + u64::from(bridge.forward_delay)),
+            PortState::Learning => Some(timer),
+            _ => None,
+        }
+    });
+    Err(probe_faults::uplink_blocked(name, &shown, left.min()))
 }
 
 /// The uplink with its VLANs, as in `bond0[1,20-30]`.

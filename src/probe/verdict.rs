@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::dhcp::exchange::{Answer, Counters, Exchange, Identity};
 use crate::dhcp::expected::Fit;
-use crate::plan::facts::{Firewall, FirewallHook, IPTABLES_OPENING, Link, PortState, Traffic, Uplink};
+use crate::plan::facts::{Firewall, FirewallHook, IPTABLES_OPENING, Link, Traffic, Uplink};
 use crate::plan::uplink;
 use crate::report::Error;
 use crate::report::probe_faults;
@@ -190,27 +190,7 @@ fn no_way_out(facts: &Facts<'_>) -> Option<Error> {
         keep_default: vlans.keep_default,
     });
     let judged = uplink::judge(&facts.bridge.name, bridge, native.as_ref(), &facts.uplinks);
-    judged.err().or_else(|| uplinks_not_forwarding(facts, bridge.forward_delay))
-}
-
-fn uplinks_not_forwarding(facts: &Facts<'_>, forward_delay: u32) -> Option<Error> {
-    let states = || {
-        let alive = facts.uplinks.iter().filter(|uplink| uplink.link.carrier);
-        alive.filter_map(|uplink| uplink.link.port.map(|port| (&uplink.link.name, port)))
-    };
-    if states().any(|(_, port)| port.state == PortState::Forwarding) {
-        return None;
-    }
-    let left = states().filter_map(|(_, port)| {
-        let timer = port.forward_timer.div_ceil(100);
-        match port.state {
-            PortState::Listening => Some(timer + u64::from(forward_delay)),
-            PortState::Learning => Some(timer),
-            _ => None,
-        }
-    });
-    let shown: Vec<String> = states().map(|(name, port)| format!("{name} {}", port.state)).collect();
-    Some(probe_faults::uplink_not_forwarding(&facts.bridge.name, &shown.join(", "), left.min()))
+    judged.and_then(|()| uplink::forwards(&facts.bridge.name, bridge, &facts.uplinks)).err()
 }
 
 fn replies_to_others(facts: &Facts<'_>) -> Option<Error> {
@@ -239,7 +219,7 @@ mod tests {
     use crate::dhcp::expected::Expected;
     use crate::dhcp::reply::{Malformed, Offer, Received, Refusal, Sender, read};
     use crate::dhcp::samples::{self, client_mac};
-    use crate::plan::facts::{Bridge, Port, PortVlans};
+    use crate::plan::facts::{Bridge, Port, PortState, PortVlans};
     use crate::report::Code;
     use crate::request::mac::MacAddress;
     use crate::request::name::InterfaceName;
@@ -279,7 +259,13 @@ mod tests {
     }
 
     fn bridge() -> Link {
-        let kind = Bridge { vlan_filtering: true, default_pvid: 1, forward_delay: 15, ..Bridge::default() };
+        let kind = Bridge {
+            vlan_filtering: true,
+            default_pvid: 1,
+            stp: true,
+            forward_delay: 15,
+            ..Bridge::default()
+        };
         Link { bridge: Some(kind), master: None, ..link("br0") }
     }
 

@@ -134,17 +134,33 @@ pub fn port_not_forwarding(port: &str, bridge: &str, timeout: Duration) -> Error
     .remedy(format!("bridge -d link show master {bridge}"))
 }
 
-/// Code 115: the uplinks.
-pub fn uplink_not_forwarding(bridge: &str, uplinks: &str, seconds: Option<u64>) -> Error {
+/// Code 115: the uplinks, of a bridge that runs STP. `seconds` until the first forwards, where one will.
+pub fn uplink_blocked(bridge: &str, uplinks: &[String], seconds: Option<u64>) -> Error {
     let until = match seconds {
         Some(seconds) => format!("it forwards in {seconds} s"),
         None => "STP blocks it".to_string(),
     };
+    uplink_not_forwarding(bridge, uplinks, &until).remedy(format!(
+        "wait, or, unless the bridge closes a loop: ip link set {bridge} type bridge stp_state 0"
+    ))
+}
+
+/// Code 115: the uplinks, of a bridge that runs no STP.
+pub fn uplink_switched_off(bridge: &str, uplinks: &[String], first: &str) -> Error {
+    uplink_not_forwarding(
+        bridge,
+        uplinks,
+        "set so by hand or by a spanning tree daemon, the bridge's STP is off",
+    )
+    .remedy(format!("unless such a daemon runs (it keeps a loop open): bridge link set dev {first} state 3"))
+}
+
+fn uplink_not_forwarding(bridge: &str, uplinks: &[String], why: &str) -> Error {
+    let uplinks = uplinks.join(", ");
     Error::new(
         Code::NotForwarding,
-        format!("no uplink of bridge {bridge} forwards frames ({uplinks}): {until}"),
+        format!("no uplink of bridge {bridge} forwards frames ({uplinks}): {why}"),
     )
-    .remedy(format!("wait, or: ip link set {bridge} type bridge stp_state 0"))
 }
 
 /// Code 122: the node was too slow to ask at all, which says nothing about DHCP.

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::super::output::Tone;
-use crate::plan::facts::{BridgeSeen, Firewall, FirewallHook, Link, PortState, Uplink};
+use crate::plan::facts::{BridgeSeen, Firewall, FirewallHook, Link, Uplink};
 use crate::plan::names::Label;
 use crate::plan::{forward_delay, uplink, usable_bridge};
 use crate::probe::report::Report;
-use crate::report::{Code, Error, faults, probe_faults};
+use crate::report::{Code, Error, faults};
 use crate::request::mac::MacAddress;
 use crate::request::vlan::Vlans;
 
@@ -234,22 +234,14 @@ fn carried(seen: &Seen, filtering: bool) -> String {
 }
 
 fn forwarding(seen: &Seen, link: &Link) -> Check {
-    let alive: Vec<&Uplink> = seen.uplinks.iter().filter(|uplink| uplink.link.carrier).collect();
-    if !link.up || alive.is_empty() {
+    let alive = seen.uplinks.iter().any(|uplink| uplink.link.carrier);
+    let Some(bridge) = link.bridge.as_ref().filter(|_| link.up && alive) else {
         return Check::skipped("forwarding", "no uplink with carrier on a bridge that is up");
+    };
+    match uplink::forwards(&seen.name, bridge, &seen.uplinks) {
+        Ok(()) => Check::ok("forwarding", "an uplink forwards"),
+        Err(error) => Check::fail("forwarding", &error),
     }
-    let state = |uplink: &Uplink| uplink.link.port.map(|port| port.state);
-    if alive.iter().any(|uplink| state(uplink) == Some(PortState::Forwarding)) {
-        return Check::ok("forwarding", "an uplink forwards");
-    }
-    let shown: Vec<String> = alive
-        .iter()
-        .map(|uplink| match state(uplink) {
-            Some(state) => format!("{} {state}", uplink.link.name),
-            None => uplink.link.name.clone(),
-        })
-        .collect();
-    Check::fail("forwarding", &probe_faults::uplink_not_forwarding(&seen.name, &shown.join(", "), None))
 }
 
 fn mtu(seen: &Seen, link: &Link) -> Check {
