@@ -120,6 +120,52 @@ fn an_uplink_that_drops_frames_is_told_why_and_opened_by_the_command() {
 }
 
 #[test]
+fn a_firewall_is_opened_by_each_command_that_the_remedy_gives() {
+    if !needs(Feature::BridgeNetfilter) || !needs(Feature::Nat) {
+        return;
+    }
+    // What a guest asks; a chain before FORWARD that drops answers, too, would drop the bridge device's.
+    let chain = |table: &str, name: &str, hook: &str| {
+        format!(
+            "nft add table {table}\nnft 'add chain {table} {name} {{ type filter hook {hook} priority 0; }}'\n\
+             nft 'add rule {table} {name} udp dport 67 drop'\n"
+        )
+    };
+    let both = "ip link set bridge type bridge nf_call_iptables 1\n";
+    let cases = [
+        ("the bridge's own chain", chain("bridge guard", "forward", "forward"), 1),
+        ("both switches", both.to_string() + &chain("inet guard", "forward", "forward"), 2),
+        ("before FORWARD", chain("ip raw", "PREROUTING", "prerouting"), 2),
+    ];
+    for (name, fault, commands) in cases {
+        for command in 0..commands {
+            let lab = Lab::empty();
+            // A word of nft's own language is a good name for a bridge.
+            lab.bridge("bridge", "");
+            lab.uplink("bridge", "ens192");
+            let _server = DhcpServer::start(&lab);
+            let shell = |script: &str| {
+                let output = lab.node.pipe("sh", &["-ec", script], "");
+                assert!(output.status.success(), "{name}: {script}\n{}", text(&output.stderr));
+            };
+            // Linux 6.1 passes over the bridge's own chains of this priority where it shows frames to IP's.
+            let through_ip = u8::from(commands == 2);
+            shell(&format!("echo {through_ip} > /proc/sys/net/bridge/bridge-nf-call-iptables"));
+            shell(&fault);
+            let line = "probe --json --bridge bridge --timeout 2500ms";
+            let shown = json_of(&by_hand(&lab, line));
+            assert_eq!(shown["error"]["code"], 112, "{name}: {shown}");
+            let remedy = shown["error"]["remedy"].as_str().unwrap();
+            let alternatives: Vec<&str> = remedy.split(", or: ").collect();
+            assert_eq!(alternatives.len(), commands, "{name}: {remedy}");
+            shell(alternatives[command]);
+            let answered = json_of(&by_hand(&lab, line));
+            assert_eq!(answered["answered"], true, "{name}: {}: {answered}", alternatives[command]);
+        }
+    }
+}
+
+#[test]
 fn what_is_only_doubtful_warns() {
     let lab = Lab::new("");
     lab.node.ip("link set br0 mtu 9000\nlink set br0 type bridge stp_state 1");

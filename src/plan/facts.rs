@@ -151,6 +151,14 @@ pub struct Firewall {
     pub hooks: Vec<FirewallHook>,
 }
 
+impl Firewall {
+    /// Whether br_netfilter shows the bridge's frames to iptables and IP's hooks: the sysctl and the bridge's own switch
+    /// each do that, and neither without the module.
+    pub fn sees_frames_of(&self, bridge: &Bridge) -> bool {
+        self.call_iptables.is_some_and(|everywhere| everywhere || bridge.nf_call_iptables)
+    }
+}
+
 /// Longest name of a table or chain that is shown, in characters.
 const FIREWALL_NAME_MAX: usize = 24;
 /// The command that lets bridged frames pass iptables.
@@ -185,7 +193,8 @@ impl FirewallHook {
             // Who has made this one has iptables, but perhaps no nft.
             ("ip", "filter", "FORWARD") => return IPTABLES_OPENING.to_string(),
             ("bridge", ..) => "udp dport '{ 67, 68 }'".to_string(),
-            _ => format!("iifname {bridge}"),
+            // Quoted, also for the shell: a bridge may be called like a word of nft's language.
+            _ => format!("iifname '\"{bridge}\"'"),
         };
         format!("nft insert rule {} {} {} {frames} accept", self.family, self.table, self.chain)
     }

@@ -126,10 +126,11 @@ fn dropper(facts: &Facts<'_>) -> (String, String) {
         );
     }
     let firewall = &facts.firewall;
-    let per_bridge = facts.bridge.bridge.as_ref().is_some_and(|bridge| bridge.nf_call_iptables);
-    let through_ip = firewall.call_iptables == Some(true) || per_bridge;
+    let bridge = facts.bridge.bridge.as_ref();
+    let through_ip = bridge.is_some_and(|bridge| firewall.sees_frames_of(bridge));
     let of_bridge = |hook: &&FirewallHook| hook.family == "bridge";
-    let of_ip = |hook: &&FirewallHook| through_ip && hook.family != "bridge" && hook.hook == "forward";
+    let of_ip = |hook: &&FirewallHook| through_ip && hook.family != "bridge";
+    let forward = |hook: &&FirewallHook| of_ip(hook) && hook.hook == "forward";
     let hooks = || firewall.hooks.iter();
     // Whoever drops by default is a better suspect than a chain that merely exists.
     let dropping = hooks().filter(|hook| hook.policy_drop).find(|hook| of_bridge(hook) || of_ip(hook));
@@ -140,17 +141,24 @@ fn dropper(facts: &Facts<'_>) -> (String, String) {
         );
     }
     if through_ip {
-        let switch = if per_bridge { "nf_call_iptables of the bridge" } else { "bridge-nf-call-iptables" };
-        let hook = dropping.or_else(|| hooks().find(of_ip));
+        let everywhere = firewall.call_iptables == Some(true);
+        let per_bridge = bridge.is_some_and(|bridge| bridge.nf_call_iptables);
+        let switch = if everywhere { "bridge-nf-call-iptables" } else { "nf_call_iptables of the bridge" };
+        // Before and after FORWARD, most chains translate addresses and drop nothing.
+        let other = || hooks().find(of_ip).filter(|_| firewall.legacy_tables.is_empty());
+        let hook = dropping.or_else(|| hooks().find(forward)).or_else(other);
         let whose = match hook {
             Some(hook) if hook.policy_drop => format!("policy drop of {}", hook.owner()),
             Some(hook) => hook.owner(),
             None => "iptables' FORWARD chain".to_string(),
         };
-        let off = match per_bridge {
-            true => format!("ip link set {} type bridge nf_call_iptables 0", facts.bridge.name),
-            false => "sysctl -w net.bridge.bridge-nf-call-iptables=0".to_string(),
-        };
+        // One of them is enough to show the frames.
+        let off = [
+            (everywhere, "sysctl -w net.bridge.bridge-nf-call-iptables=0".to_string()),
+            (per_bridge, format!("ip link set {} type bridge nf_call_iptables 0", facts.bridge.name)),
+        ];
+        let off = off.into_iter().filter_map(|(on, command)| on.then_some(command));
+        let off = off.collect::<Vec<_>>().join("; ");
         // What iptables accepts, the chain of another table drops all the same.
         let opening = match hook {
             Some(hook) => hook.opening(&facts.bridge.name),
@@ -413,18 +421,51 @@ mod tests {
         // What iptables accepts, another table's chain drops all the same.
         assert_verdict(
             Code::BridgedFramesDropped,
-            "or: nft insert rule inet guard forward iifname br0",
+            "or: nft insert rule inet guard forward iifname '\"br0\"' accept",
             |facts| {
                 answered(from_bridge(facts, 1));
                 facts.firewall.call_iptables = Some(true);
                 facts.firewall.hooks = vec![hook("inet", false)];
             },
         );
+        // Before FORWARD there are chains, too; the legacy iptables shows none of its own.
+        let before = FirewallHook { hook: "prerouting", ..hook("ip", false) };
+        assert_verdict(Code::BridgedFramesDropped, "is 1, table ip guard chain forward", |facts| {
+            answered(from_bridge(facts, 1));
+            facts.firewall.call_iptables = Some(true);
+            facts.firewall.hooks = vec![before.clone()];
+        });
+        assert_verdict(Code::BridgedFramesDropped, "is 1, iptables' FORWARD chain", |facts| {
+            answered(from_bridge(facts, 1));
+            facts.firewall.call_iptables = Some(true);
+            facts.firewall.hooks = vec![before.clone()];
+            facts.firewall.legacy_tables = vec!["filter".into()];
+        });
         // Switched off, br_netfilter drops nothing.
         assert_verdict(Code::BridgedFramesDropped, "no nftables hook and no br_netfilter", |facts| {
             answered(from_bridge(facts, 0));
             facts.firewall.call_iptables = Some(false);
         });
+    }
+
+    #[test]
+    fn the_bridges_own_switch_needs_the_module_and_adds_to_the_sysctl() {
+        let question = question();
+        let mut bridge = bridge();
+        bridge.bridge.as_mut().unwrap().nf_call_iptables = true;
+        let remedy = |call_iptables| {
+            let mut facts = silent(&question, &bridge);
+            answered(from_bridge(&mut facts, 0));
+            facts.firewall.call_iptables = call_iptables;
+            verdict(&facts).advice().unwrap().split(", or: ").next().unwrap().to_string()
+        };
+        let (everywhere, here) = (
+            "sysctl -w net.bridge.bridge-nf-call-iptables=0",
+            "ip link set br0 type bridge nf_call_iptables 0",
+        );
+        assert_eq!(remedy(Some(true)), format!("{everywhere}; {here}"));
+        assert_eq!(remedy(Some(false)), here);
+        assert!(remedy(None).starts_with("look for tc filters"), "{}", remedy(None));
     }
 
     #[test]

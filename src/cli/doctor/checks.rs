@@ -283,7 +283,7 @@ fn firewall(seen: &Seen, link: &Link) -> Check {
     let sysctl = firewall.call_iptables.map_or("br_netfilter not loaded".to_string(), |on| {
         format!("bridge-nf-call-iptables={}, {}/nf_call_iptables={}", value(on), seen.name, value(of_bridge))
     });
-    let through_iptables = firewall.call_iptables == Some(true) || of_bridge;
+    let through_iptables = link.bridge.as_ref().is_some_and(|bridge| firewall.sees_frames_of(bridge));
     let dropping: Vec<&FirewallHook> = firewall
         .hooks
         .iter()
