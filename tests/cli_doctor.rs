@@ -85,6 +85,20 @@ fn each_fault_is_the_one_check_that_fails() {
 }
 
 #[test]
+fn uplinks_that_are_down_come_up_by_the_command() {
+    let lab = Lab::new("");
+    lab.node.ip("link set ens192 down\nlink add ens224 type veth peer name far\nlink set ens224 master br0");
+    let shown = doctor(&lab, "--bridge br0 --no-probe");
+    let remedy = check(&shown, "carrier")["remedy"].as_str().unwrap().to_string();
+    let command = remedy.split_once("hypervisor; ").unwrap().1;
+    let output = lab.node.pipe("sh", &["-ec", command], "");
+    assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+    for uplink in ["ens192", "ens224"] {
+        assert!(lab.node.link(uplink)["flags"].as_array().unwrap().contains(&"UP".into()), "{command}");
+    }
+}
+
+#[test]
 fn a_vlan_that_is_not_on_the_uplink_is_named_with_the_command() {
     if !needs(Feature::VlanFiltering) {
         return;

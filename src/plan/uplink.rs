@@ -82,3 +82,37 @@ fn describe(uplink: &Uplink) -> String {
     let carried = if all.is_empty() { "none".to_string() } else { VlanRange::listed(&all) };
     format!("{}[{carried}]", uplink.link.name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::facts::PortVlans;
+
+    #[test]
+    fn the_remedy_brings_every_missing_vlan_to_an_uplink() {
+        let link = Link {
+            index: 3,
+            name: "ens192".into(),
+            kind: None,
+            mac: None,
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            promiscuous: false,
+            master: Some(2),
+            alias: None,
+            peer: None,
+            bridge: None,
+            port: None,
+        };
+        let uplink = Uplink { link, vlans: Some(PortVlans::default()) };
+        let bridge = Bridge { vlan_filtering: true, default_pvid: 1, ..Bridge::default() };
+        let tagged = vec![VlanRange::single(5), VlanRange { first: 10, last: 20 }];
+        let vlans = Vlans { native: 1, tagged, keep_default: true };
+        let error = judge("br0", &bridge, Some(&vlans), &[uplink]).unwrap_err();
+        assert_eq!(
+            error.advice(),
+            Some("bridge vlan add dev ens192 vid 5; bridge vlan add dev ens192 vid 10-20")
+        );
+    }
+}

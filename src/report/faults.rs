@@ -19,6 +19,9 @@ use crate::request::vlan::VlanRange;
 /// Smallest MTU of a link that carries IPv6 (RFC 8200 section 5).
 pub const IPV6_MTU_MIN: u32 = 1280;
 
+/// How many uplinks are written out where all of them are meant: a bridge may have hundreds of ports.
+pub const UPLINKS_MAX: usize = 8;
+
 /// Code 124: what the kernel refused while it was being looked at.
 pub fn unseen(what: &str, refusal: &Refusal) -> Error {
     Error::new(Code::Kernel, format!("cannot read {what}: {refusal}"))
@@ -81,7 +84,9 @@ pub fn vlan_not_on_uplink(bridge: &str, missing: &[VlanRange], uplinks: &[String
             uplinks.join(", ")
         ),
     )
-    .remedy(format!("bridge vlan add dev {first} vid {}", ids[0]))
+    .remedy(
+        ids.iter().map(|id| format!("bridge vlan add dev {first} vid {id}")).collect::<Vec<_>>().join("; "),
+    )
 }
 
 /// Code 104: an attachment without a VLAN on a bridge that gives its ports none.
@@ -111,11 +116,13 @@ pub fn no_uplink(bridge: &str) -> Error {
 
 /// Code 106.
 pub fn uplink_no_carrier(bridge: &str, uplinks: &[String]) -> Error {
+    let raised: Vec<String> =
+        uplinks.iter().take(UPLINKS_MAX).map(|uplink| format!("ip link set {uplink} up")).collect();
     Error::new(
         Code::UplinkNoCarrier,
         format!("no uplink of bridge {bridge} has a carrier (uplinks: {})", uplinks.join(", ")),
     )
-    .remedy(format!("check cable, switch port or hypervisor; ip link set {} up", uplinks.join(" ")))
+    .remedy(format!("check cable, switch port or hypervisor; {}", raised.join("; ")))
 }
 
 /// Code 7: a larger MTU than the bridge's.
