@@ -3,6 +3,7 @@
 use super::verdict::{Asked, Facts};
 use crate::dhcp::exchange::Answer;
 use crate::plan::facts::{FirewallHook, Uplink};
+use crate::report::faults::UPLINKS_MAX;
 use crate::request::vlan::VlanRange;
 
 /// What was seen, one line each, whatever the cause.
@@ -13,12 +14,15 @@ pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {
         Err(why) => vec![format!("not asked from the bridge device: {why}")],
     };
     let mut lines: Vec<String> = port.chain(bridge).collect();
-    let uplinks: Vec<String> = facts.uplinks.iter().map(uplink_shown).collect();
-    lines.push(format!(
-        "uplinks: {}",
-        if uplinks.is_empty() { "none".to_string() } else { uplinks.join(", ") }
-    ));
-    lines.extend(facts.traffic.iter().map(|(name, traffic)| {
+    let (alive, dead): (Vec<_>, Vec<_>) = facts.uplinks.iter().partition(|uplink| uplink.link.carrier);
+    let uplinks: Vec<&Uplink> = alive.into_iter().chain(dead).take(UPLINKS_MAX).collect();
+    let mut shown: Vec<String> = uplinks.iter().map(|uplink| uplink_shown(uplink)).collect();
+    if facts.uplinks.len() > UPLINKS_MAX {
+        shown.push(format!("and {} more", facts.uplinks.len() - UPLINKS_MAX));
+    }
+    lines.push(format!("uplinks: {}", if shown.is_empty() { "none".to_string() } else { shown.join(", ") }));
+    let of_these = |name: &str| uplinks.iter().any(|uplink| uplink.link.name == name);
+    lines.extend(facts.traffic.iter().filter(|(name, _)| of_these(name)).map(|(name, traffic)| {
         format!(
             "uplink {name} sent {} and received {} frames in the second half",
             traffic.sent, traffic.received

@@ -555,6 +555,26 @@ mod tests {
     }
 
     #[test]
+    fn a_bridge_full_of_uplinks_does_not_flood_the_evidence() {
+        let (code, text) = judged(&question(), |facts| {
+            for number in 0..500 {
+                let mut idle = uplink();
+                (idle.link.name, idle.link.carrier) = (format!("p{number}"), false);
+                facts.traffic.insert(0, (idle.link.name.clone(), Traffic { sent: 0, received: 0 }));
+                facts.uplinks.insert(0, idle);
+            }
+        });
+        assert_eq!(code, Code::NoOffer);
+        // Those that could have answered are shown first.
+        assert!(
+            text.contains("uplinks: ens192 (carrier, forwarding") && text.contains("and 493 more"),
+            "{text}"
+        );
+        assert!(text.contains("uplink ens192 sent 9"), "{text}");
+        assert!(text.lines().count() < 30, "{text}");
+    }
+
+    #[test]
     fn an_experiment_outweighs_what_only_looks_wrong() {
         // A local port may lead to the server: no uplink is no proof against an answer.
         assert_verdict(Code::BridgedFramesDropped, "uplinks: none", |facts| {
