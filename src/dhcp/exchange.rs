@@ -223,22 +223,25 @@ impl Exchange {
     }
 
     fn keep(&mut self, offer: Offer, now: Duration) {
-        // Every repeat is answered again, and a flooding bridge may deliver one answer twice.
-        let known = self.answers.iter().any(|known| {
+        let better = !self.satisfied && self.expected.fit(&offer) == Fit::Good;
+        let known = self.answers.iter().position(|known| {
             let (known, sender) = (&known.offer.sender, &offer.sender);
             (known.server, known.mac) == (sender.server, sender.mac)
         });
-        if known {
+        // Every repeat is answered again, and a flooding bridge may deliver one answer twice; but a server of several
+        // subnets may offer an address of another one the next time.
+        if known.is_some() && !better {
             return;
         }
-        if !self.satisfied && self.expected.fit(&offer) == Fit::Good {
+        if better {
             self.satisfied = true;
             self.end = self.end.min(now.saturating_add(self.timing.grace));
         }
-        if self.answers.len() < MAX_OFFERS {
-            self.answers.push(Answer { offer, after: now });
-        } else {
-            self.counters.more_offers = self.counters.more_offers.saturating_add(1);
+        let answer = Answer { offer, after: now };
+        match known {
+            Some(position) => self.answers[position] = answer,
+            None if self.answers.len() < MAX_OFFERS => self.answers.push(answer),
+            None => self.counters.more_offers = self.counters.more_offers.saturating_add(1),
         }
     }
 
@@ -445,6 +448,30 @@ mod tests {
         assert_eq!(exchange.next(Duration::from_millis(540)), Action::Done);
         assert_eq!(exchange.answers().len(), 2);
         assert_eq!(exchange.counters().sent, 1);
+    }
+
+    #[test]
+    fn a_server_that_offers_better_the_next_time_is_heard() {
+        let subnet = "10.77.0.0/24".parse().unwrap();
+        let expected = Expected { servers: Vec::new(), subnets: vec![subnet] };
+        let mut exchange = exchange(6 * SECOND, Duration::ZERO, 8).expecting(expected);
+        exchange.next(Duration::ZERO);
+        let elsewhere = |frame: &[u8]| {
+            let mut frame = frame.to_vec();
+            frame[42 + 16..42 + 20].copy_from_slice(&[192, 168, 7, 9]);
+            frame
+        };
+        let good = answer(&exchange, 1, OFFER);
+        let now = Duration::from_millis(40);
+        exchange.receive(&elsewhere(&good), now);
+        exchange.receive(&elsewhere(&good), now);
+        assert!(!exchange.satisfied() && exchange.answers().len() == 1);
+        exchange.receive(&good, 2 * now);
+        assert!(exchange.satisfied());
+        assert_eq!(exchange.answers()[0].after, 2 * now);
+        exchange.receive(&elsewhere(&good), 3 * now);
+        assert_eq!(exchange.answers().len(), 1);
+        assert_eq!(exchange.answers()[0].offer.address, samples::OFFERED);
     }
 
     #[test]
