@@ -211,6 +211,13 @@ fn silence(facts: &Facts<'_>) -> Error {
     let sent = facts.on_port.iter().map(|asked| asked.counters.sent).sum();
     let error = probe_faults::no_offer(facts.question.place(), facts.question.timeout, sent)
         .evidence("an exhausted pool and a server for registered clients only look the same");
+    let error = match (suspect(facts), error.advice().map(str::to_string)) {
+        (Some(hook), Some(advice)) => error.remedy(format!(
+            "{advice}; unless this node's own rules drop it: {}",
+            hook.opening(&facts.bridge.name)
+        )),
+        _ => error,
+    };
     match &facts.hypervisor {
         Some(vendor) => error.evidence(format!(
             "this node is a virtual machine ({vendor}): its hypervisor may drop frames with other source MACs, \
@@ -218,6 +225,15 @@ fn silence(facts: &Facts<'_>) -> Error {
         )),
         None => error,
     }
+}
+
+/// The chain that may drop what both places sent or got: one before or after the bridge, and where only a port was asked,
+/// any. One of IP's that drops nothing by default is no suspect: nearly every node has some.
+fn suspect<'a>(facts: &'a Facts<'_>) -> Option<&'a FirewallHook> {
+    let through_ip = facts.bridge.bridge.as_ref().is_some_and(|bridge| facts.firewall.sees_frames_of(bridge));
+    let met = |hook: &&FirewallHook| hook.hook != "forward" || facts.at_bridge.is_err();
+    let may_drop = |hook: &&FirewallHook| hook.family == "bridge" || (through_ip && hook.policy_drop);
+    facts.firewall.hooks.iter().filter(met).find(may_drop)
 }
 
 #[cfg(test)]
@@ -356,6 +372,33 @@ mod tests {
         assert_verdict(Code::NoOffer, "not asked from the bridge device: why not", |facts| {
             facts.at_bridge = Err("why not".into());
         });
+    }
+
+    #[test]
+    fn rules_that_both_places_meet_are_suspects_of_silence() {
+        let chain = |family, hook, policy_drop| {
+            vec![FirewallHook { family, table: "t".into(), chain: "c".into(), hook, policy_drop }]
+        };
+        let says = |hooks: Vec<FirewallHook>, asked_there: bool| {
+            let (code, text) = judged(&question(), |facts| {
+                (facts.firewall.hooks, facts.firewall.call_iptables) = (hooks, Some(true));
+                if !asked_there {
+                    facts.at_bridge = Err("why not".into());
+                }
+            });
+            assert_eq!(code, Code::NoOffer);
+            text.contains("unless this node's own rules drop it: nft insert rule ")
+        };
+        assert!(says(chain("bridge", "prerouting", false), true));
+        assert!(says(chain("ip", "prerouting", true), true));
+        assert!(says(chain("bridge", "postrouting", true), true));
+        // Nearly every node translates addresses there.
+        assert!(!says(chain("ip", "prerouting", false), true));
+        // What only ports meet is no suspect where the bridge device gets no answer either, but one where it was not asked.
+        assert!(!says(chain("bridge", "forward", true), true));
+        assert!(says(chain("bridge", "forward", false), false));
+        assert!(says(chain("ip", "forward", true), false));
+        assert!(!says(chain("inet", "forward", false), false));
     }
 
     #[test]
