@@ -16,7 +16,7 @@ use support::guest::DhcpServer;
 use support::namespace::{Namespace, text};
 use support::plugin::executable;
 use support::wire::{frame, send_frame};
-use support::{Lab, vm_conf, wait_until};
+use support::{Lab, conf, vm_conf, wait_until};
 
 const MAC: &str = "02:00:00:00:00:99";
 
@@ -244,4 +244,36 @@ fn an_offer_that_only_a_running_guest_of_this_node_gets_is_no_false_alarm() {
     let output = lab.node.pipe(&executable(), &line, "");
     let said = text(&output.stdout);
     assert!(output.status.success() && said.contains("is known behind veth0a"), "{said}");
+}
+
+#[test]
+fn a_server_on_a_bridge_without_uplink_is_no_false_alarm() {
+    let lab = Lab::new("");
+    lab.node.ip("link del ens192");
+    let router = lab.pod();
+    lab.call("ADD", &conf(json!({})), "router", router.path(), "net1").run().ok();
+    let options = ["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600"];
+    router.ip("address add 10.77.0.1/24 dev net1");
+    let server = DhcpServer::on(&router, "net1", &lab.files.join("leases"), &options);
+    let pod = lab.pod();
+    let outcome = lab.add(&probing(), &pod);
+    assert!(outcome.stderr.contains("no port that leads off the node"), "{}", outcome.stderr);
+    outcome.ok();
+    lab.del(&probing(), &pod).ok();
+    let status = |conf: &Value| lab.call("STATUS", conf, "", "".as_ref(), "").run();
+    let mut asked = probing();
+    asked["cniVersion"] = "1.1.0".into();
+    status(&asked).ok();
+    let doctor = lab.node.pipe(&executable(), &["doctor", "--bridge", "br0"], "");
+    let said = text(&doctor.stdout);
+    assert!(doctor.status.success() && said.contains("warn: bridge br0: uplink"), "{said}");
+
+    // What is written is meant.
+    let mut strict = probing();
+    strict["uplinkCheck"] = "fail".into();
+    lab.add(&strict, &pod).error(105);
+    drop(server);
+    asked["dhcpProbe"] = json!({"timeout": "2s", "onFailure": "warn"});
+    lab.add(&asked, &pod).error(105);
+    assert!(status(&asked).error(51).contains("code 105"));
 }

@@ -25,6 +25,8 @@ pub enum UplinkCheck {
     Off,
     /// Say in the log what is wrong.
     Warn,
+    /// Refuse to attach, unless the DHCP probe is answered: whatever brings a guest its lease is a way.
+    UnlessAnswered,
     /// Refuse to attach.
     Fail,
 }
@@ -224,7 +226,7 @@ fn masquerade_backend(keys: &Keys) -> Result<(), Error> {
 
 fn uplink_check(keys: &Keys, probing: bool) -> Result<UplinkCheck, Error> {
     match keys.text("uplinkCheck")? {
-        None if probing => Ok(UplinkCheck::Fail),
+        None if probing => Ok(UplinkCheck::UnlessAnswered),
         None | Some("warn") => Ok(UplinkCheck::Warn),
         Some("off") => Ok(UplinkCheck::Off),
         Some("fail") => Ok(UplinkCheck::Fail),
@@ -301,7 +303,10 @@ mod tests {
         assert!(
             !parse(json!({"bridge": "b", "isGateway": true, "createBridge": false})).unwrap().create_bridge
         );
-        assert_eq!(parse(json!({"bridge": "b", "dhcpProbe": true})).unwrap().uplink_check, UplinkCheck::Fail);
+        assert_eq!(
+            parse(json!({"bridge": "b", "dhcpProbe": true})).unwrap().uplink_check,
+            UplinkCheck::UnlessAnswered
+        );
     }
 
     #[test]

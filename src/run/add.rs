@@ -200,7 +200,7 @@ async fn judge_uplinks(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &L
         (_, BridgeSeen::Missing { .. }) => Err(faults::no_uplink(request.conf.bridge.as_str())),
     };
     match verdict {
-        Err(error) if request.conf.uplink_check == UplinkCheck::Warn => {
+        Err(error) if request.conf.uplink_check != UplinkCheck::Fail => {
             log.write(Level::Warn, format_args!("{error}; {}", error.details()));
             Ok(())
         }

@@ -7,12 +7,13 @@ use tokio::time::Instant;
 use crate::dhcp::expected::Expected;
 use crate::kernel::linux::Linux;
 use crate::probe::{Question, probe};
-use crate::report::Error;
 use crate::report::faults::unseen;
 use crate::report::log::{Level, Log};
+use crate::report::{Code, Error};
 use crate::request::Add;
 use crate::request::dhcp_probe::{DhcpProbe, ProbeIdentity};
 use crate::request::mac::MacAddress;
+use crate::request::netconf::{NetConf, UplinkCheck};
 
 /// How long a second server is awaited: about what the attachment's own work takes anyway.
 const GRACE: Duration = Duration::from_millis(2);
@@ -50,19 +51,11 @@ async fn bridge_is_missing(request: &Add) -> Result<bool, Error> {
 }
 
 async fn ask(request: &Add, wanted: &DhcpProbe, until: Instant, log: &Log) -> Result<(), Error> {
-    let question = Question {
-        bridge: request.conf.bridge.clone(),
-        vlans: request.conf.vlans.clone(),
-        isolated: request.conf.isolated,
-        client: match wanted.identity {
-            ProbeIdentity::Attachment => known_mac(request),
-            ProbeIdentity::Ephemeral => None,
-        },
-        timeout: wanted.timeout.min(until.saturating_duration_since(Instant::now())),
-        grace: GRACE,
-        expected: Expected { servers: wanted.servers.clone(), subnets: wanted.subnets.clone() },
+    let client = match wanted.identity {
+        ProbeIdentity::Attachment => known_mac(request),
+        ProbeIdentity::Ephemeral => None,
     };
-    match probe(&question).await {
+    match probe(&question(&request.conf, wanted, client, until)).await {
         Ok(report) => {
             for offer in &report.offers {
                 log.write(Level::Info, format_args!("DHCP probe of {}: offer of {offer}", report.bridge));
@@ -72,12 +65,36 @@ async fn ask(request: &Add, wanted: &DhcpProbe, until: Instant, log: &Log) -> Re
             }
             Ok(())
         }
-        Err(error) if wanted.fail => Err(error),
+        Err(error) if wanted.fail || fatal_all_the_same(&request.conf, &error) => Err(error),
         Err(error) => {
             log.write(Level::Warn, format_args!("DHCP probe: {error}; {}", error.details()));
             Ok(())
         }
     }
+}
+
+/// What an attachment with this config asks.
+pub(super) fn question(
+    conf: &NetConf,
+    wanted: &DhcpProbe,
+    client: Option<MacAddress>,
+    until: Instant,
+) -> Question {
+    Question {
+        bridge: conf.bridge.clone(),
+        vlans: conf.vlans.clone(),
+        isolated: conf.isolated,
+        client,
+        timeout: wanted.timeout.min(until.saturating_duration_since(Instant::now())),
+        grace: GRACE,
+        expected: Expected { servers: wanted.servers.clone(), subnets: wanted.subnets.clone() },
+    }
+}
+
+/// Whether nothing answered because the uplink check is right.
+fn fatal_all_the_same(conf: &NetConf, error: &Error) -> bool {
+    conf.uplink_check == UplinkCheck::UnlessAnswered
+        && matches!(error.code, Code::NoUplink | Code::UplinkNoCarrier | Code::VlanNotOnUplink)
 }
 
 /// The attachment's MAC where somebody chose it. A random one means nothing to any server; asking for it would only

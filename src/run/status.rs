@@ -1,14 +1,18 @@
 //! STATUS: whether an ADD with this config would be served.
 
+use tokio::time::Instant;
+
 use super::check_uplinks;
+use super::probe::question;
 use crate::ipam::Delegation;
 use crate::kernel::linux::Linux;
 use crate::plan::facts::BridgeSeen;
 use crate::plan::validate_bridge;
+use crate::probe::probe;
 use crate::report::faults::unseen;
 use crate::report::{Code, Error};
 use crate::request::Status;
-use crate::request::netconf::UplinkCheck;
+use crate::request::netconf::{NetConf, UplinkCheck};
 
 /// Answers.
 ///
@@ -19,12 +23,26 @@ pub async fn status(request: &Status, ipam: &Delegation) -> Result<(), Error> {
     let name = request.conf.bridge.as_str();
     let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
     validate_bridge(&request.conf, &seen).map_err(unavailable)?;
-    if let (BridgeSeen::Present(bridge), UplinkCheck::Fail) = (&seen, request.conf.uplink_check) {
-        check_uplinks(&kernel, bridge, &request.conf).await.map_err(unavailable)?;
+    if let (BridgeSeen::Present(bridge), UplinkCheck::Fail | UplinkCheck::UnlessAnswered) =
+        (&seen, request.conf.uplink_check)
+        && let Err(error) = check_uplinks(&kernel, bridge, &request.conf).await
+        && !answered(&request.conf).await
+    {
+        return Err(unavailable(error));
     }
     match ipam.find(request.conf.ipam.as_ref()).map_err(unavailable)? {
         Some(delegate) => delegate.forward("STATUS", request.conf.deadline).await.map_err(unavailable),
         None => Ok(()),
+    }
+}
+
+/// Whether DHCP answers, and the config lets that outweigh what is wrong with the uplinks.
+async fn answered(conf: &NetConf) -> bool {
+    match &conf.dhcp_probe {
+        Some(wanted) if conf.uplink_check == UplinkCheck::UnlessAnswered => {
+            probe(&question(conf, wanted, None, Instant::now() + conf.deadline)).await.is_ok()
+        }
+        _ => false,
     }
 }
 

@@ -97,6 +97,14 @@ impl Check {
         }
     }
 
+    /// DHCP is answered all the same: what failed cannot be all there is to say.
+    pub fn doubt(&mut self) {
+        if self.judgement == Judgement::Fail {
+            self.judgement = Judgement::Warn;
+            self.evidence.push("DHCP is answered all the same, so ADD attaches where it may ask".into());
+        }
+    }
+
     /// As `--json` shows it.
     pub fn to_json(&self) -> Value {
         json!({

@@ -61,6 +61,10 @@ impl Doctor {
             _ if !seen.can_be_asked() => Check::skipped("dhcp", "cannot be asked through this bridge"),
             _ => checks::dhcp(self.asking.ask().await),
         });
+        let answered = |check: &Check| matches!(check.judgement, Judgement::Ok | Judgement::Warn);
+        if checks.last().is_some_and(answered) {
+            checks.iter_mut().for_each(Check::doubt);
+        }
         Ok(checks)
     }
 
