@@ -89,6 +89,16 @@ fn without_a_fault_the_same_labs_answer() {
 }
 
 #[test]
+fn a_server_that_pings_first_is_waited_for() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::with(&lab, &["--dhcp-range=10.77.0.100,10.77.0.200,3600"]);
+    let pod = lab.pod();
+    let started = Instant::now();
+    lab.add(&vm_conf(json!({"runtimeConfig": {"mac": MAC}, "dhcpProbe": true})), &pod).ok();
+    println!("measured: ADD with dnsmasq's ping check takes {:?}", started.elapsed());
+}
+
+#[test]
 fn stp_that_is_quick_enough_is_waited_for() {
     let lab = Lab::new("");
     let _guards = dnsmasq(&lab, "");

@@ -124,16 +124,6 @@ fn a_kill_at_any_moment_leaves_nothing() {
 }
 
 #[test]
-fn a_server_that_pings_first_is_waited_for() {
-    let lab = Lab::new("");
-    let _server = DhcpServer::with(&lab, &["--dhcp-range=10.77.0.100,10.77.0.200,3600"]);
-    let pod = lab.pod();
-    let started = Instant::now();
-    lab.add(&probing(json!(true)), &pod).ok();
-    println!("measured: ADD with dnsmasq's ping check takes {:?}", started.elapsed());
-}
-
-#[test]
 fn a_node_that_is_too_slow_to_ask_is_told_from_a_silent_server() {
     let lab = Lab::new("");
     let _server = DhcpServer::start(&lab);

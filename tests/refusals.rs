@@ -30,6 +30,19 @@ fn a_missing_bridge_is_not_made_but_named_with_those_that_are_there() {
 }
 
 #[test]
+fn a_command_to_paste_does_what_it_says_whatever_the_bridge_is_called() {
+    let lab = Lab::empty();
+    let pod = lab.pod();
+    for name in ["x;echo\u{e9}", "it's"] {
+        let said = refused(&lab, &pod, 100, || lab.add(&vm_conf(json!({"bridge": name})), &pod));
+        let (_, command) = said.split_once("or: ").unwrap();
+        let (command, _) = command.split_once(" type bridge").unwrap();
+        lab.node.pipe("sh", &["-c", &format!("{command} type bridge")], "");
+        assert!(lab.node.has(name), "{command}");
+    }
+}
+
+#[test]
 fn an_interface_that_is_no_bridge_is_named_with_its_kind() {
     let lab = Lab::new("");
     let pod = lab.pod();

@@ -40,8 +40,18 @@ pub fn bridge_missing(bridge: &str, present: &[String]) -> Error {
         format!("bridge {bridge} does not exist on this node (bridges present: {present})"),
     )
     .remedy(format!(
-        "correct \"bridge\" in the network config, or create it with its uplink (nmstate, or: ip link add {bridge} type bridge)"
+        "correct \"bridge\" in the network config, or create it with its uplink (nmstate, or: ip link add {} type bridge)",
+        quoted(bridge)
     ))
+}
+
+/// A name as a shell takes it. Whoever writes the network config chooses it, and somebody else pastes the command.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
+    match name.chars().all(plain) {
+        true => name.to_string(),
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    }
 }
 
 /// Code 100: a bridge that was there when it was planned for.
