@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
+use data_encoding::BASE64;
 use ipnetwork::IpNetwork;
 
-use super::base64;
 use super::document::{Node, parse};
 use super::finding::{Finding, Place, Severity};
 use super::kinds::{Inventory, Machine};
@@ -41,7 +41,7 @@ fn judge_machine(machine: &Machine, inventory: &Inventory) -> Vec<Finding> {
         let text = |node: &Node| node.as_text().map(str::to_string).ok_or("is no text".to_string());
         let plain = source.get("networkData").map(|node| (node, text(node)));
         let encoded = source.get("networkDataBase64");
-        let encoded = encoded.map(|node| (node, text(node).and_then(|text| base64::decode(&text))));
+        let encoded = encoded.map(|node| (node, text(node).and_then(|text| decoded(&text))));
         for (node, text) in plain.into_iter().chain(encoded) {
             let place = machine.place.at(node.line);
             match text.and_then(|text| network_data(&text, kind == CONFIG_DRIVE)) {
@@ -58,6 +58,13 @@ fn judge_machine(machine: &Machine, inventory: &Inventory) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Text in base64, with line breaks anywhere, as Kubernetes reads it.
+fn decoded(text: &str) -> Result<String, String> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    let bytes = BASE64.decode(&digits).map_err(|error| format!("is no base64: {error}"))?;
+    String::from_utf8(bytes).map_err(|_| "is base64 of what is no text".into())
 }
 
 /// What networkData says.

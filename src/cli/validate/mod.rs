@@ -1,6 +1,5 @@
 //! `validate`: reads network configs and Kubernetes objects and says what is known to break, before anything is applied.
 
-mod base64;
 mod cloud_init;
 mod document;
 mod finding;
