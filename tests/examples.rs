@@ -122,6 +122,7 @@ impl Site {
         let pod = self.lab.pod();
         let before = Before::new(&self.lab, &pod);
         self.call("ADD", &self.plugins[0], &Value::Null, &pod).run().error(code);
+        self.lab.wait_until_probes_are_gone("br-external");
         before.assert_unchanged("after the failed ADD");
     }
 }

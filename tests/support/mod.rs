@@ -12,6 +12,7 @@ pub mod strace;
 pub mod wire;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use namespace::{Namespace, Snapshot};
@@ -28,6 +29,15 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         std::thread::yield_now();
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A MAC as hardware has it, below every `fe:` one: the bridge takes it, and keeps it when ports come and go. A random
+/// one of the kernel's may lie above.
+fn uplink_mac() -> String {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let ([a, b], [c, d]) =
+        ((std::process::id() as u16).to_be_bytes(), COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    format!("02:c0:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// A node with a bridge, and a LAN behind the bridge's uplink.
@@ -72,7 +82,8 @@ impl Lab {
     /// Adds an uplink from a bridge to the LAN; its other end is `lan0`.
     pub fn uplink(&self, bridge: &str, name: &str) {
         self.node.ip(&format!(
-            "link add {name} type veth peer name lan0 netns {}\nlink set {name} master {bridge}\nlink set {name} up",
+            "link add {name} address {} type veth peer name lan0 netns {}\nlink set {name} master {bridge}\nlink set {name} up",
+            uplink_mac(),
             self.lan.name()
         ));
         self.lan.ip("link set lan0 up");
