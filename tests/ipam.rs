@@ -269,11 +269,14 @@ fn the_words_of_a_failing_plugin_are_passed_on_but_not_without_end() {
     let lab = Lab::new("");
     let pod = lab.pod();
     let words = "0123456789".repeat(1000);
-    let path =
-        fake(&lab, &format!("echo '{{\"code\": 7, \"msg\": \"no\", \"details\": \"{words}\"}}'; exit 1"));
+    let path = fake(
+        &lab,
+        &format!("echo '{{\"code\": 7, \"msg\": \"no\", \"details\": \"\\\\u001b[2J{words}\"}}'; exit 1"),
+    );
     let conf = conf(json!({"ipam": {"type": "fake"}}));
     let error = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().error(121);
     assert!(error.contains(&words[..1900]) && error.len() < 3000, "{} bytes", error.len());
+    assert!(error.contains(" [2J") && !error.contains('\x1b'), "{error:?}");
 }
 
 #[test]

@@ -116,15 +116,15 @@ impl Error {
     /// An error whose one-line `msg` starts with the fact. Control characters become spaces; more than
     /// [`MSG_MAX`] characters are cut.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        let line: String = msg.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let msg = cut(line, MSG_MAX);
+        let msg = line(&msg.into(), MSG_MAX);
         Self { code, msg, evidence: Vec::new(), remedy: None }
     }
 
-    /// Adds one observation that supports the fact; more than [`OBSERVATION_MAX`] characters are cut.
+    /// Adds one observation that supports the fact. Control characters become spaces; more than [`OBSERVATION_MAX`]
+    /// characters are cut.
     #[must_use]
-    pub fn evidence(mut self, line: impl Into<String>) -> Self {
-        self.evidence.push(cut(line.into(), OBSERVATION_MAX));
+    pub fn evidence(mut self, observation: impl Into<String>) -> Self {
+        self.evidence.push(line(&observation.into(), OBSERVATION_MAX));
         self
     }
 
@@ -171,11 +171,11 @@ impl Error {
     }
 }
 
-fn cut(text: String, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text;
-    }
-    text.chars().take(limit - 1).chain(['…']).collect()
+/// One line of at most `limit` characters that a terminal and a log take as text: others' words may be in it.
+fn line(text: &str, limit: usize) -> String {
+    let kept = if text.chars().count() > limit { limit - 1 } else { limit };
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(kept);
+    plain.chain((kept < limit).then_some('…')).collect()
 }
 
 impl fmt::Display for Error {
