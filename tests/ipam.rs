@@ -329,6 +329,25 @@ fn an_address_in_the_way_fails_the_add_and_force_replaces_it() {
 }
 
 #[test]
+fn a_replaced_address_comes_back_with_all_that_hung_on_it_when_the_add_fails() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    lab.node.ip(
+        "address add 192.168.9.1/24 dev br0 scope site valid_lft 50000 preferred_lft 40000\n\
+         route add 192.168.8.0/24 dev br0 metric 7\nroute add 10.50.0.0/16 via 192.168.8.7 dev br0 metric 50",
+    );
+    // The IPv6 gateway is refused after the IPv4 one has taken its place.
+    lab.node.enter(|| std::fs::write("/proc/sys/net/ipv6/conf/br0/disable_ipv6", "1").unwrap());
+    let before = Before::new(&lab, &pod);
+    let error = lab.add(&gateway_conf(&lab, json!({"forceAddress": true})), &pod).error(124);
+    assert!(error.contains("cannot give br0 the gateway address fd00:1::1/64"), "{error}");
+    before.assert_unchanged("after the refusal");
+    let shown = lab.node.run("ip -4 address show dev br0");
+    assert!(shown.contains("scope site dynamic") && !shown.contains("forever"), "{shown}");
+    assert_eq!(reservations(&lab), 0);
+}
+
+#[test]
 fn forcing_an_address_keeps_the_gateways_that_are_there() {
     let lab = Lab::new("");
     let pod = lab.pod();

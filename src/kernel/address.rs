@@ -87,14 +87,32 @@ pub async fn remove(client: &Route, index: u32, address: IpNetwork) -> Result<()
 /// # Errors
 /// The kernel's refusal.
 pub async fn read(client: &Route, index: u32) -> Result<Vec<IpNetwork>, Refusal> {
+    Ok(all(client, index).await?.iter().filter_map(network_of).collect())
+}
+
+/// All that the kernel says of one address, such as its scope and how long it lasts; `None` where it is not there.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn describe(
+    client: &Route,
+    index: u32,
+    address: IpNetwork,
+) -> Result<Option<AddressMessage>, Refusal> {
+    Ok(all(client, index).await?.into_iter().find(|message| network_of(message) == Some(address)))
+}
+
+async fn all(client: &Route, index: u32) -> Result<Vec<AddressMessage>, Refusal> {
     let answers = client.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default())).await?;
-    let of_interface = answers.iter().filter_map(|answer| match answer {
+    let of_interface = answers.into_iter().filter_map(|answer| match answer {
         RouteNetlinkMessage::NewAddress(message) if message.header.index == index => Some(message),
         _ => None,
     });
-    let network =
-        |message: &AddressMessage| IpNetwork::new(address_of(message)?, message.header.prefix_len).ok();
-    Ok(of_interface.filter_map(network).collect())
+    Ok(of_interface.collect())
+}
+
+fn network_of(message: &AddressMessage) -> Option<IpNetwork> {
+    IpNetwork::new(address_of(message)?, message.header.prefix_len).ok()
 }
 
 fn message(index: u32, address: IpNetwork) -> AddressMessage {

@@ -2,20 +2,40 @@
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use rtnetlink::packet_route::address::AddressFlags;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo};
+use rtnetlink::packet_route::route::RouteMessage;
 
 use super::address;
 use super::interface::{create, named, set_flag, silence};
 use super::linux::Linux;
 use super::netlink::Refusal;
+use super::route;
 use crate::plan::step::VlanGatewaySpec;
+
+/// An address that was taken off, with the routes of its family over the same interface, in the kernel's words.
+pub(super) struct Taken {
+    address: IpNetwork,
+    description: AddressMessage,
+    routes: Vec<RouteMessage>,
+}
 
 impl Linux {
     /// The gateway address works at once: nobody else may have it.
     pub(super) async fn add_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
         let index = self.link(link).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
         address::add(&self.host, index, address, AddressFlags::Nodad).await
+    }
+
+    /// Takes an address off, and keeps what the kernel says of it and of the routes that may go with it.
+    pub(super) async fn take_gateway(&mut self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
+        let Some(link) = self.link(link).await? else { return Ok(()) };
+        let description = address::describe(&self.host, link.index, address).await?;
+        let routes = route::over(&self.host, link.index, address).await?;
+        self.taken.extend(description.map(|description| Taken { address, description, routes }));
+        address::remove(&self.host, link.index, address).await
     }
 
     pub(super) async fn remove_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
@@ -25,11 +45,18 @@ impl Linux {
         }
     }
 
-    pub(super) async fn restore_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
-        match self.add_gateway(link, address).await {
-            Err(refusal) if refusal.errno == Errno::EEXIST => Ok(()),
-            outcome => outcome,
+    pub(super) async fn restore_gateway(&mut self, address: IpNetwork) -> Result<(), Refusal> {
+        // One that was not taken yet is still there.
+        let Some(taken) = self.taken.iter().position(|taken| taken.address == address) else { return Ok(()) };
+        let Taken { description, routes, .. } = self.taken.swap_remove(taken);
+        let routes = routes.into_iter().map(RouteNetlinkMessage::NewRoute);
+        for message in std::iter::once(RouteNetlinkMessage::NewAddress(description)).chain(routes) {
+            match self.host.request(message, NLM_F_CREATE | NLM_F_EXCL).await {
+                Err(refusal) if refusal.errno == Errno::EEXIST => {}
+                outcome => outcome.map(drop)?,
+            }
         }
+        Ok(())
     }
 
     pub(super) async fn add_vlan_gateway(&self, spec: &VlanGatewaySpec) -> Result<(), Refusal> {

@@ -11,6 +11,7 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use std::os::fd::AsRawFd;
 
+use super::gateway::Taken;
 use super::interface::{
     Route, alternative_name, create, delete, gone_is_done, named, port_flags, set_flag, set_mac, silence,
 };
@@ -33,6 +34,7 @@ pub struct Linux {
     pub(super) host: Route,
     pub(super) netns: Option<Netns>,
     container: Option<Route>,
+    pub(super) taken: Vec<Taken>,
 }
 
 impl Linux {
@@ -41,7 +43,7 @@ impl Linux {
     /// # Errors
     /// The refusal of the socket.
     pub fn open(netns: Option<Netns>) -> Result<Self, Refusal> {
-        Ok(Self { host: Route::open(NETLINK_ROUTE)?, netns, container: None })
+        Ok(Self { host: Route::open(NETLINK_ROUTE)?, netns, container: None, taken: Vec::new() })
     }
 
     pub(super) fn container(&mut self) -> Result<&Route, Refusal> {
@@ -266,7 +268,7 @@ impl Kernel for Linux {
             Step::Announce { ifname, mac } => set_mac(self.container()?, ifname, *mac).await,
             Step::AddVlanGateway(spec) => self.add_vlan_gateway(spec).await,
             Step::AddGateway { link, address } => self.add_gateway(link, *address).await,
-            Step::RemoveGateway { link, address } => self.remove_gateway(link, *address).await,
+            Step::RemoveGateway { link, address } => self.take_gateway(link, *address).await,
             Step::PinMac { bridge, mac } => set_mac(&self.host, bridge, *mac).await,
             Step::Masquerade { port, addresses } => nft::masquerade::install(port, addresses),
         }
@@ -286,7 +288,7 @@ impl Kernel for Linux {
             Undo::Unprotect(port) => nft::guard::unprotect(port),
             Undo::RestoreSysctl { place, key, value } => self.set_sysctl(*place, key, value),
             Undo::RemoveGateway { link, address } => self.remove_gateway(link, *address).await,
-            Undo::RestoreGateway { link, address } => self.restore_gateway(link, *address).await,
+            Undo::RestoreGateway { address, .. } => self.restore_gateway(*address).await,
             Undo::RemoveMasquerade(port) => nft::masquerade::remove(port),
             Undo::ClearPromiscuous(name) => {
                 gone_is_done(set_flag(&self.host, name, LinkFlags::Promisc, false).await)

@@ -4,8 +4,8 @@ use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use rtnetlink::packet_core::NLM_F_CREATE;
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol,
-    RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
+    RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -36,6 +36,37 @@ pub async fn exists(client: &Route, index: u32, spec: &RouteSpec) -> Result<bool
         RouteNetlinkMessage::NewRoute(route) => matches(route, index, spec),
         _ => false,
     }))
+}
+
+/// The routes of the address's family over an interface that somebody made, those without a gateway first: in this order
+/// they can be added again.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn over(client: &Route, index: u32, address: IpNetwork) -> Result<Vec<RouteMessage>, Refusal> {
+    let mut wanted = RouteMessage::default();
+    wanted.header.address_family = family(address);
+    let answers = client.dump(RouteNetlinkMessage::GetRoute(wanted)).await?;
+    let mut routes: Vec<RouteMessage> = answers
+        .into_iter()
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) => Some(route),
+            _ => None,
+        })
+        .filter(|route| {
+            let made = route.header.protocol != RouteProtocol::Kernel;
+            made && route.attributes.contains(&RouteAttribute::Oif(index))
+        })
+        .collect();
+    for route in &mut routes {
+        // What the kernel adds to a route's description and takes from nobody.
+        route.header.flags.remove(RouteFlags::Dead | RouteFlags::Linkdown);
+    }
+    let has_gateway = |route: &RouteMessage| {
+        route.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Gateway(_)))
+    };
+    routes.sort_by_key(has_gateway);
+    Ok(routes)
 }
 
 fn matches(route: &RouteMessage, index: u32, spec: &RouteSpec) -> bool {
