@@ -266,21 +266,7 @@ mod tests {
         };
         let network = NetworkName::parse("lan").unwrap();
         let label = Label::new(&network, &attachment, None, false, None);
-        let link = crate::plan::facts::Link {
-            index: 1,
-            name: "veth0".into(),
-            kind: None,
-            mac: None,
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            promiscuous: false,
-            master: None,
-            alias: None,
-            peer: None,
-            bridge: None,
-            port: None,
-        };
+        let link = crate::plan::facts::Link::plain("veth0");
         stale(vec![(link, label)], None, &parse("f", text).unwrap()).is_empty()
     }
 

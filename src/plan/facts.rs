@@ -59,6 +59,28 @@ pub struct Link {
     pub port: Option<Port>,
 }
 
+#[cfg(test)]
+impl Link {
+    /// An interface that is up and has nothing particular.
+    pub fn plain(name: &str) -> Self {
+        Self {
+            index: 3,
+            name: name.to_string(),
+            kind: None,
+            mac: None,
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            promiscuous: false,
+            master: None,
+            alias: None,
+            peer: None,
+            bridge: None,
+            port: None,
+        }
+    }
+}
+
 /// What is particular to a bridge.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bridge {

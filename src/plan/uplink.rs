@@ -90,21 +90,7 @@ mod tests {
 
     #[test]
     fn the_remedy_brings_every_missing_vlan_to_an_uplink() {
-        let link = Link {
-            index: 3,
-            name: "ens192".into(),
-            kind: None,
-            mac: None,
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            promiscuous: false,
-            master: Some(2),
-            alias: None,
-            peer: None,
-            bridge: None,
-            port: None,
-        };
+        let link = Link::plain("ens192");
         let uplink = Uplink { link, vlans: Some(PortVlans::default()) };
         let bridge = Bridge { vlan_filtering: true, default_pvid: 1, ..Bridge::default() };
         let tagged = vec![VlanRange::single(5), VlanRange { first: 10, last: 20 }];

@@ -212,18 +212,10 @@ mod tests {
     fn bridge() -> BridgeSeen {
         BridgeSeen::Present(Box::new(Link {
             index: 2,
-            name: "br0".into(),
             kind: Some("bridge".into()),
-            mac: None,
             mtu: 9000,
-            up: true,
-            carrier: true,
-            promiscuous: false,
-            master: None,
-            alias: None,
-            peer: None,
             bridge: Some(Bridge { vlan_filtering: true, default_pvid: 1, ..Bridge::default() }),
-            port: None,
+            ..Link::plain("br0")
         }))
     }
 

@@ -27,21 +27,7 @@ fn source() -> MacAddress {
 }
 
 fn link(name: &str) -> Link {
-    Link {
-        index: 3,
-        name: name.into(),
-        kind: None,
-        mac: Some(own()),
-        mtu: 1500,
-        up: true,
-        carrier: true,
-        promiscuous: false,
-        master: Some(2),
-        alias: None,
-        peer: None,
-        bridge: None,
-        port: None,
-    }
+    Link { mac: Some(own()), master: Some(2), ..Link::plain(name) }
 }
 
 fn bridge() -> Link {
