@@ -19,6 +19,7 @@ busybox-static busybox
 shellcheck shellcheck
 strace strace
 time /usr/bin/time
+procps sysctl
 jq jq
 kmod modprobe
 gcc gcc
