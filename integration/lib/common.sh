@@ -8,7 +8,6 @@ packages() {
     cat <<'LIST'
 iproute2 ip
 nftables nft
-iptables iptables
 dnsmasq-base dnsmasq
 kea-dhcp4-server kea-dhcp4
 isc-dhcp-server dhcpd
