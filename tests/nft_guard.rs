@@ -210,11 +210,11 @@ fn nothing_is_left_when_the_last_port_goes() {
 
 #[test]
 fn what_others_take_away_is_noticed_and_restored() {
-    use Missing::{Address, Chain, Port, Rule};
+    use Missing::{Address, Chain, Port, Rule, Table};
     let lab = Lab::new("");
     let pod = plug(&lab, "veth1");
     let table = "bridge bridge_dhcp";
-    let damages: [(String, &[Missing]); 7] = [
+    let damages: [(String, &[Missing]); 8] = [
         (format!("flush chain {table} prerouting"), &[Rule]),
         (format!("insert rule {table} prerouting accept"), &[Rule]),
         (format!("flush set {table} ports"), &[Port]),
@@ -226,6 +226,7 @@ fn what_others_take_away_is_noticed_and_restored() {
             ),
             &[Chain],
         ),
+        (format!("add table {table} {{ flags dormant; }}"), &[Table]),
         ("flush ruleset".to_string(), &[Chain, Port, Address]),
     ];
     lab.node.enter(|| guard::protect("veth1", mac(OWN))).unwrap();

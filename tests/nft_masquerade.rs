@@ -167,12 +167,13 @@ fn what_others_take_away_is_noticed_and_restored() {
     let node = Namespace::new("node");
     let table = "inet bridge_dhcp";
     let (v4, v6) = (Source(POD4.into()), Source(POD6.into()));
-    let damages: [(String, &[Missing]); 6] = [
+    let damages: [(String, &[Missing]); 7] = [
         (format!("flush chain {table} postrouting_sources"), &[Entry]),
         (format!("flush chain {table} veth1"), &[Rules]),
         (format!("insert rule {table} veth1 return"), &[Rules]),
         (format!("flush map {table} sources4"), &[v4]),
         (format!("flush map {table} sources6"), &[v6]),
+        (format!("add table {table} {{ flags dormant; }}"), &[Entry, Rules]),
         ("flush ruleset".to_string(), &[Entry, Rules, v4, v6]),
     ];
     let verify = || node.enter(|| masquerade::verify("veth1", &of_the_pod())).unwrap();

@@ -38,6 +38,8 @@ pub enum State {
     Elsewhere,
     /// The chain, with other rules.
     OtherRules,
+    /// The chain as we want it, in a table that is switched off.
+    Dormant,
     /// The chain as we want it.
     Intact,
 }
@@ -55,7 +57,11 @@ impl Chain {
         let rules = table.rules(&self.name)?;
         let same = rules.len() == self.rules.len()
             && rules.iter().zip(&self.rules).all(|(seen, wanted)| rule::same(seen, wanted));
-        Ok(if same { State::Intact } else { State::OtherRules })
+        Ok(match same {
+            false => State::OtherRules,
+            true if table.is_dormant()? => State::Dormant,
+            true => State::Intact,
+        })
     }
 
     fn at_home(&self, attributes: &[ChainAttribute]) -> bool {
@@ -78,7 +84,8 @@ impl Chain {
     /// and rules are replaced, never added to.
     pub fn restore(&self, state: State) -> Vec<Change> {
         let mut changes = match state {
-            State::Intact => return Vec::new(),
+            // Asking for the table is enough to wake it.
+            State::Intact | State::Dormant => return Vec::new(),
             State::Missing => vec![Table::create_chain(self)],
             State::OtherRules => vec![Table::flush_chain(&self.name)],
             State::Elsewhere => vec![

@@ -36,6 +36,8 @@ const ALLOWED: Set =
 /// What a port's protection lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
+    /// The table, which is dormant.
+    Table,
     /// The chain, or its place at the hook.
     Chain,
     /// The rule, or its being the only one.
@@ -49,6 +51,7 @@ pub enum Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Table => "the MAC-spoof guard's nftables table is dormant",
             Self::Chain => "the MAC-spoof guard's nftables chain is missing",
             Self::Rule => "the MAC-spoof guard's nftables rule is missing or not alone",
             Self::Port => "the port is not among the MAC-spoof guard's ports",
@@ -135,6 +138,7 @@ pub fn verify(port: &str, mac: MacAddress) -> Result<Vec<Missing>, Refusal> {
     let mut missing = Vec::new();
     match chain().state(BRIDGE)? {
         State::Missing | State::Elsewhere => missing.push(Missing::Chain),
+        State::Dormant => missing.push(Missing::Table),
         State::OtherRules => missing.push(Missing::Rule),
         State::Intact => {}
     }

@@ -4,7 +4,7 @@ use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Expressions, Hook, ListAttribute, NfTablesMessage,
     RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage,
-    SetFlags, SetMessage, TableAttribute, TableMessage, Verdict, VerdictAttribute,
+    SetFlags, SetMessage, TableAttribute, TableFlags, TableMessage, Verdict, VerdictAttribute,
 };
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 
@@ -114,9 +114,10 @@ impl Table {
         commit(self.family, changes, generation)
     }
 
-    /// Makes the table unless it is there.
+    /// Makes the table unless it is there, and wakes it if it is dormant.
     pub fn create() -> Change {
-        let attributes = vec![TableAttribute::Name(TABLE.to_string())];
+        let attributes =
+            vec![TableAttribute::Name(TABLE.to_string()), TableAttribute::Flags(TableFlags::empty())];
         Change { message: NfTablesMessage::NewTable(TableMessage { attributes }), flags: NLM_F_CREATE }
     }
 
@@ -190,6 +191,20 @@ impl Table {
     pub fn remove(set: &Set, key: Vec<u8>) -> Change {
         let message = NfTablesMessage::DeleteSetElement(elements_of(set, Some(&Element::plain(key))));
         Change { message, flags: 0 }
+    }
+
+    /// Whether the table is there, but switched off: no packet meets its chains.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn is_dormant(self) -> Result<bool, Refusal> {
+        let attributes = vec![TableAttribute::Name(TABLE.to_string())];
+        let answer = ask(self.family, NfTablesMessage::GetTable(TableMessage { attributes }))?;
+        let Some(answer) = answer else { return Ok(false) };
+        Ok(answer.decode::<TableMessage>()?.attributes.iter().any(|attribute| match attribute {
+            TableAttribute::Flags(flags) => flags.contains(TableFlags::Dormant),
+            _ => false,
+        }))
     }
 
     /// The chain's own attributes; `None` where table or chain are missing.
