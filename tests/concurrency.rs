@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::namespace::Namespace;
-use support::{Before, Lab, conf, host_side, vm_conf};
+use support::{Before, Lab, conf, host_side, strace, vm_conf};
 
 /// ADDs for containers 0 to 15 at the same time, all of which must succeed.
 fn sixteen(lab: &Lab, conf: &Value) {
@@ -109,4 +109,23 @@ fn a_second_add_of_the_same_attachment_is_told_to_wait() {
     support::wait_until("the ADD made its port", || lab.node.has(&host_side("c1", "net1")));
     assert!(lab.add(&asked, &pod).error(11).contains("still running"));
     support::plugin::Outcome::from(first.wait_with_output().unwrap()).ok();
+}
+
+#[test]
+fn links_that_come_and_go_while_ports_are_read_hide_no_uplink() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let conf = vm_conf(json!({"uplinkCheck": "fail"}));
+    let add = lab.call("ADD", &conf, "c1", pod.path(), "net1");
+    let places = strace::places(&lab, &add);
+    lab.del(&conf, &pod).ok();
+    // Each answer in turn becomes the end of an interrupted dump: length 20, NLMSG_DONE, NLM_F_MULTI and NLM_F_DUMP_INTR.
+    let mut succeeded = 0;
+    for place in places.iter().filter(|(name, _)| name == "recvfrom") {
+        let outcome = strace::at(&add, place, "poke_exit=@arg2=1400000003001200").run();
+        assert_ne!(outcome.json["code"], 105, "{place:?}: {}", outcome.json);
+        succeeded += usize::from(outcome.succeeded);
+        lab.del(&conf, &pod).ok();
+    }
+    assert!(succeeded > 0, "no interrupted dump was read again");
 }

@@ -7,7 +7,6 @@ use netlink_packet_netfilter::nftables::{
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
-use rtnetlink::packet_core::NLM_F_DUMP;
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 
 use super::netlink::{Client, Refusal};
@@ -37,7 +36,7 @@ async fn hooks() -> Result<Vec<FirewallHook>, Refusal> {
     let client = Client::<NetfilterMessage>::open(NETLINK_NETFILTER)?;
     let everything = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
     let message = NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0), everything);
-    let answers = client.request(message, NLM_F_DUMP).await?;
+    let answers = client.dump(message).await?;
     Ok(answers.iter().filter_map(hook).collect())
 }
 

@@ -2,7 +2,6 @@
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use rtnetlink::packet_core::NLM_F_DUMP;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -204,7 +203,7 @@ impl Linux {
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
             LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
         ];
-        let answers = self.host.request(RouteNetlinkMessage::GetLink(message), NLM_F_DUMP).await?;
+        let answers = self.host.dump(RouteNetlinkMessage::GetLink(message)).await?;
         Ok(answers
             .iter()
             .filter_map(read_link)

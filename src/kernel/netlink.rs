@@ -19,7 +19,7 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 /// Size of `struct nlmsghdr`, which an ack echoes in front of its attributes.
 const HEADER_LEN: usize = 16;
 /// How often an interrupted dump is asked again.
-const DUMP_TRIES: usize = 8;
+pub(super) const DUMP_TRIES: usize = 8;
 
 /// Why the kernel did not do what a message asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,7 +198,8 @@ enum Answer<T> {
 fn answer<T>(message: NetlinkMessage<T>) -> Answer<T> {
     let flags = message.header.flags;
     match message.payload {
-        NetlinkPayload::InnerMessage(_) if flags & NLM_F_DUMP_INTR != 0 => {
+        // The end carries it, too: what was removed while the last part was read is missing without a further object.
+        NetlinkPayload::InnerMessage(_) | NetlinkPayload::Done(_) if flags & NLM_F_DUMP_INTR != 0 => {
             Answer::Refused(Refusal::plain(Errno::EINTR))
         }
         NetlinkPayload::InnerMessage(inner) => Answer::Object(inner),
@@ -208,5 +209,40 @@ fn answer<T>(message: NetlinkMessage<T>) -> Answer<T> {
         }
         NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => Answer::End,
         _ => Answer::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtnetlink::packet_core::DoneMessage;
+    use rtnetlink::packet_route::RouteNetlinkMessage;
+    use rtnetlink::packet_route::link::LinkMessage;
+
+    fn said(flags: u16, payload: NetlinkPayload<RouteNetlinkMessage>) -> NetlinkMessage<RouteNetlinkMessage> {
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
+        message.header.flags = flags;
+        message
+    }
+
+    fn object(flags: u16) -> NetlinkMessage<RouteNetlinkMessage> {
+        said(flags, NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(LinkMessage::default())))
+    }
+
+    fn end(flags: u16) -> NetlinkMessage<RouteNetlinkMessage> {
+        said(flags, NetlinkPayload::Done(DoneMessage::default()))
+    }
+
+    async fn collected(answers: Vec<NetlinkMessage<RouteNetlinkMessage>>) -> Result<usize, Errno> {
+        let outcome = collect(futures_util::stream::iter(answers)).await;
+        outcome.map(|objects| objects.len()).map_err(|refusal| refusal.errno)
+    }
+
+    #[tokio::test]
+    async fn a_dump_counts_only_when_it_is_whole() {
+        assert_eq!(collected(vec![object(0), object(0), end(0)]).await, Ok(2));
+        assert_eq!(collected(vec![object(0)]).await, Err(Errno::EIO), "without its end");
+        assert_eq!(collected(vec![object(NLM_F_DUMP_INTR), end(0)]).await, Err(Errno::EINTR));
+        assert_eq!(collected(vec![object(0), end(NLM_F_DUMP_INTR)]).await, Err(Errno::EINTR), "at its end");
     }
 }

@@ -1,26 +1,41 @@
 //! The ports of one bridge, read part by part until the reader has seen enough.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use nix::errno::Errno;
-use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::link;
-use super::netlink::Refusal;
+use super::netlink::{DUMP_TRIES, Refusal};
 use crate::plan::facts::Link;
 
 /// The largest part of a dump that the kernel makes (NLMSG_GOODSIZE grows to 32 KiB).
 const PART_MAX: usize = 32 * 1024;
 
-/// Shows the ports of the bridge to `enough` until it says so. The kernel is asked for this bridge's ports only, and
-/// makes the next part only when the last one was read: a node full of ports costs one part when the uplink is in it.
+/// Shows the ports of the bridge to `enough`, each once, until it says so. The kernel is asked for this bridge's ports
+/// only, and makes the next part only when the last one was read: a node full of ports costs one part when the uplink is
+/// in it.
 ///
 /// # Errors
-/// The kernel's refusal.
+/// The kernel's refusal; EINTR when the node's links never held still.
 pub fn read(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Refusal> {
+    let mut shown = BTreeSet::new();
+    for _ in 0..DUMP_TRIES {
+        if look(bridge, |port| shown.insert(port.index) && enough(port))? {
+            return Ok(());
+        }
+    }
+    Err(Refusal::plain(Errno::EINTR))
+}
+
+/// `false` where a port may be missing, since links came or went between two parts (NLM_F_DUMP_INTR).
+fn look(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<bool, Refusal> {
     let mut request = LinkMessage::default();
     request.attributes =
         vec![LinkAttribute::Controller(bridge), LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
@@ -36,6 +51,7 @@ pub fn read(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Ref
     let socket = Socket::new(NETLINK_ROUTE)?;
     socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
     let mut part = Vec::with_capacity(PART_MAX);
+    let mut whole = true;
     loop {
         part.clear();
         socket.recv_from(&mut part, 0)?;
@@ -43,15 +59,16 @@ pub fn read(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Ref
         while !rest.is_empty() {
             let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
                 .map_err(|error| io::Error::other(error.to_string()))?;
+            whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
             match message.payload {
-                NetlinkPayload::Done(_) => return Ok(()),
+                NetlinkPayload::Done(_) => return Ok(whole),
                 NetlinkPayload::Error(error) if error.code.is_some() => {
                     return Err(Refusal::plain(Errno::from_raw(error.raw_code().saturating_neg())));
                 }
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(port)) => {
                     let port = link::read(&port);
                     if port.master == Some(bridge) && enough(port) {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
                 _ => {}

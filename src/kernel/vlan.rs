@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use rtnetlink::packet_core::{
-    NLM_F_DUMP, NetlinkDeserializable, NetlinkHeader, NetlinkPayload, NetlinkSerializable,
-};
+use rtnetlink::packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkPayload, NetlinkSerializable};
 use rtnetlink::packet_route::link::{
     AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, LinkAttribute, LinkHeader, LinkMessage,
 };
@@ -87,7 +85,7 @@ impl From<VlanMessage> for NetlinkPayload<VlanMessage> {
 /// The kernel's refusal; EOPNOTSUPP before Linux 5.6.
 pub async fn read(index: u32) -> Result<PortVlans, Refusal> {
     let client = Client::<VlanMessage>::open(NETLINK_ROUTE)?;
-    let messages = client.request(VlanMessage { index, attributes: Vec::new() }, NLM_F_DUMP).await?;
+    let messages = client.dump(VlanMessage { index, attributes: Vec::new() }).await?;
     let mut vlans = PortVlans::default();
     for message in messages.iter().filter(|message| message.index == index) {
         for (_, entry) in attributes(&message.attributes).filter(|(kind, _)| *kind == BRIDGE_VLANDB_ENTRY) {
