@@ -348,6 +348,27 @@ fn a_replaced_address_comes_back_with_all_that_hung_on_it_when_the_add_fails() {
 }
 
 #[test]
+fn replaced_addresses_come_back_in_their_order_with_what_the_kernel_took_along() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    for promoted in ["0", "1"] {
+        lab.node
+            .enter(|| std::fs::write("/proc/sys/net/ipv4/conf/br0/promote_secondaries", promoted).unwrap());
+        lab.node.ip(
+            "address add 192.168.9.1/24 dev br0\naddress add 192.168.9.2/24 dev br0\naddress add 172.16.0.1/16 dev br0\n\
+             route add 10.50.0.0/16 via 172.16.0.7 dev br0 src 192.168.9.2",
+        );
+        lab.node.enter(|| std::fs::write("/proc/sys/net/ipv6/conf/br0/disable_ipv6", "1").unwrap());
+        let shown = || lab.node.run("ip -4 address show dev br0");
+        let (before, addresses) = (Before::new(&lab, &pod), shown());
+        lab.add(&gateway_conf(&lab, json!({"forceAddress": true})), &pod).error(124);
+        before.assert_unchanged("after the refusal");
+        assert_eq!(shown(), addresses, "promote_secondaries {promoted}");
+        lab.node.ip("address flush dev br0");
+    }
+}
+
+#[test]
 fn forcing_an_address_keeps_the_gateways_that_are_there() {
     let lab = Lab::new("");
     let pod = lab.pod();

@@ -90,16 +90,17 @@ pub async fn read(client: &Route, index: u32) -> Result<Vec<IpNetwork>, Refusal>
     Ok(all(client, index).await?.iter().filter_map(network_of).collect())
 }
 
-/// All that the kernel says of one address, such as its scope and how long it lasts; `None` where it is not there.
+/// All that the kernel says of the addresses that are meant, such as their scope and how long they last.
 ///
 /// # Errors
 /// The kernel's refusal.
 pub async fn describe(
     client: &Route,
     index: u32,
-    address: IpNetwork,
-) -> Result<Option<AddressMessage>, Refusal> {
-    Ok(all(client, index).await?.into_iter().find(|message| network_of(message) == Some(address)))
+    meant: impl Fn(IpNetwork) -> bool,
+) -> Result<Vec<AddressMessage>, Refusal> {
+    let all = all(client, index).await?;
+    Ok(all.into_iter().filter(|message| network_of(message).is_some_and(&meant)).collect())
 }
 
 async fn all(client: &Route, index: u32) -> Result<Vec<AddressMessage>, Refusal> {

@@ -15,10 +15,10 @@ use super::netlink::Refusal;
 use super::route;
 use crate::plan::step::VlanGatewaySpec;
 
-/// An address that was taken off, with the routes of its family over the same interface, in the kernel's words.
+/// What was taken off an interface, in the kernel's words and in the order in which the kernel can be given it back.
+#[derive(Default)]
 pub(super) struct Taken {
-    address: IpNetwork,
-    description: AddressMessage,
+    addresses: Vec<AddressMessage>,
     routes: Vec<RouteMessage>,
 }
 
@@ -29,12 +29,28 @@ impl Linux {
         address::add(&self.host, index, address, AddressFlags::Nodad).await
     }
 
-    /// Takes an address off, and keeps what the kernel says of it and of the routes that may go with it.
+    /// Takes an address off, and keeps what the kernel says of it and of what may go with it: the routes of its family over
+    /// the same interface, and the other IPv4 addresses of its subnet.
     pub(super) async fn take_gateway(&mut self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
         let Some(link) = self.link(link).await? else { return Ok(()) };
-        let description = address::describe(&self.host, link.index, address).await?;
+        let with_it = |other: IpNetwork| {
+            let same_subnet = other.network() == address.network() && other.prefix() == address.prefix();
+            other == address || (address.is_ipv4() && same_subnet)
+        };
+        let addresses = address::describe(&self.host, link.index, with_it).await?;
         let routes = route::over(&self.host, link.index, address).await?;
-        self.taken.extend(description.map(|description| Taken { address, description, routes }));
+        for description in addresses {
+            // The kernel puts an IPv4 address behind those that are there, an IPv6 one in front of them.
+            let place = if address.is_ipv4() { self.taken.addresses.len() } else { 0 };
+            if !self.taken.addresses.contains(&description) {
+                self.taken.addresses.insert(place, description);
+            }
+        }
+        for route in routes {
+            if !self.taken.routes.contains(&route) {
+                self.taken.routes.push(route);
+            }
+        }
         address::remove(&self.host, link.index, address).await
     }
 
@@ -45,18 +61,20 @@ impl Linux {
         }
     }
 
-    pub(super) async fn restore_gateway(&mut self, address: IpNetwork) -> Result<(), Refusal> {
-        // One that was not taken yet is still there.
-        let Some(taken) = self.taken.iter().position(|taken| taken.address == address) else { return Ok(()) };
-        let Taken { description, routes, .. } = self.taken.swap_remove(taken);
-        let routes = routes.into_iter().map(RouteNetlinkMessage::NewRoute);
-        for message in std::iter::once(RouteNetlinkMessage::NewAddress(description)).chain(routes) {
+    /// Gives back all that was taken; what is still there stays.
+    pub(super) async fn restore_gateways(&mut self) -> Result<(), Refusal> {
+        let Taken { addresses, routes } = std::mem::take(&mut self.taken);
+        let addresses = addresses.into_iter().map(RouteNetlinkMessage::NewAddress);
+        // Behind all addresses: a route may name one of them as its source.
+        let messages = addresses.chain(routes.into_iter().map(RouteNetlinkMessage::NewRoute));
+        let mut first = Ok(());
+        for message in messages {
             match self.host.request(message, NLM_F_CREATE | NLM_F_EXCL).await {
                 Err(refusal) if refusal.errno == Errno::EEXIST => {}
-                outcome => outcome.map(drop)?,
+                outcome => first = first.and(outcome.map(drop)),
             }
         }
-        Ok(())
+        first
     }
 
     pub(super) async fn add_vlan_gateway(&self, spec: &VlanGatewaySpec) -> Result<(), Refusal> {

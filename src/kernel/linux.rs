@@ -34,7 +34,7 @@ pub struct Linux {
     pub(super) host: Route,
     pub(super) netns: Option<Netns>,
     container: Option<Route>,
-    pub(super) taken: Vec<Taken>,
+    pub(super) taken: Taken,
 }
 
 impl Linux {
@@ -43,7 +43,7 @@ impl Linux {
     /// # Errors
     /// The refusal of the socket.
     pub fn open(netns: Option<Netns>) -> Result<Self, Refusal> {
-        Ok(Self { host: Route::open(NETLINK_ROUTE)?, netns, container: None, taken: Vec::new() })
+        Ok(Self { host: Route::open(NETLINK_ROUTE)?, netns, container: None, taken: Taken::default() })
     }
 
     pub(super) fn container(&mut self) -> Result<&Route, Refusal> {
@@ -288,7 +288,7 @@ impl Kernel for Linux {
             Undo::Unprotect(port) => nft::guard::unprotect(port),
             Undo::RestoreSysctl { place, key, value } => self.set_sysctl(*place, key, value),
             Undo::RemoveGateway { link, address } => self.remove_gateway(link, *address).await,
-            Undo::RestoreGateway { address, .. } => self.restore_gateway(*address).await,
+            Undo::RestoreGateway { .. } => self.restore_gateways().await,
             Undo::RemoveMasquerade(port) => nft::masquerade::remove(port),
             Undo::ClearPromiscuous(name) => {
                 gone_is_done(set_flag(&self.host, name, LinkFlags::Promisc, false).await)
