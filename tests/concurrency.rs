@@ -129,3 +129,20 @@ fn links_that_come_and_go_while_ports_are_read_hide_no_uplink() {
     }
     assert!(succeeded > 0, "no interrupted dump was read again");
 }
+
+#[test]
+fn an_add_that_is_cut_short_takes_nothing_from_the_attachment_that_is_there() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let conf = vm_conf(json!({}));
+    let add = lab.call("ADD", &conf, "c1", pod.path(), "net1");
+    let places = strace::places(&lab, &add);
+    let before = Before::new(&lab, &pod);
+    for what in ["error=EIO", "signal=SIGTERM"] {
+        for place in places.iter().filter(|(name, _)| name == "sendto") {
+            let outcome = strace::at(&add, place, what).run();
+            assert!(!outcome.succeeded, "{place:?}: {}", outcome.json);
+            before.assert_unchanged(&format!("a second ADD with {what} at {place:?}"));
+        }
+    }
+}

@@ -212,9 +212,12 @@ impl Linux {
         }
     }
 
-    async fn delete_unused_bridge(&self, name: &str) -> Result<(), Refusal> {
+    async fn delete_unused_bridge(&self, name: &str, mac: MacAddress) -> Result<(), Refusal> {
         let _lock = Lock::acquire(&bridge_lock(name)).await?;
         let Some(bridge) = self.link(name).await? else { return Ok(()) };
+        if bridge.mac != Some(mac) {
+            return Ok(());
+        }
         let mut used = false;
         ports::read(bridge.index, |_| {
             used = true;
@@ -224,8 +227,11 @@ impl Linux {
     }
 
     /// Deletes a veth pair by its host side, if it is ours: labelled, or not yet labelled by an ADD that was killed.
-    async fn delete_veth(&self, name: &str) -> Result<(), Refusal> {
+    async fn delete_veth(&self, name: &str, mac: Option<MacAddress>) -> Result<(), Refusal> {
         let Some(link) = self.link(name).await? else { return Ok(()) };
+        if mac.is_some() && link.mac != mac {
+            return Ok(());
+        }
         let label = link.alias.as_deref().map(Label::from_alias);
         let ours = label.is_none_or(|label| label.is_some_and(|label| label.chain.is_none()));
         if link.kind.as_deref() != Some("veth") || !ours {
@@ -276,8 +282,8 @@ impl Kernel for Linux {
 
     async fn revert(&mut self, undo: &Undo) -> Result<(), Refusal> {
         match undo {
-            Undo::DeleteBridge(name) => self.delete_unused_bridge(name).await,
-            Undo::DeleteVeth(name) => self.delete_veth(name).await,
+            Undo::DeleteBridge { name, mac } => self.delete_unused_bridge(name, *mac).await,
+            Undo::DeleteVeth { name, mac } => self.delete_veth(name, *mac).await,
             Undo::Release(before) => self.release(before).await,
             Undo::RemoveAlternativeName { port, name } => self.remove_alternative_name(port, name).await,
             Undo::UnmarkPort(before) => {

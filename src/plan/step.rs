@@ -265,9 +265,19 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undo {
     /// Delete the bridge, unless it has ports by now.
-    DeleteBridge(String),
+    DeleteBridge {
+        /// The bridge.
+        name: String,
+        /// The MAC that it was made with: one with another was made by somebody else.
+        mac: MacAddress,
+    },
     /// Delete the veth pair by its host side; VLANs, flags and labels go with it.
-    DeleteVeth(String),
+    DeleteVeth {
+        /// The host side.
+        name: String,
+        /// The MAC that it was made with, where that is known: one with another was made by somebody else.
+        mac: Option<MacAddress>,
+    },
     /// Take the interface off the bridge and give it back its MTU, MAC and state.
     Release(Box<Link>),
     /// Take the derived name off another plugin's interface.
@@ -321,8 +331,10 @@ impl Step {
     /// What takes the step back; `None` where an earlier step's undo does.
     pub fn undo(&self) -> Option<Undo> {
         match self {
-            Self::CreateBridge(spec) => Some(Undo::DeleteBridge(spec.name.clone())),
-            Self::AddVeth(spec) => Some(Undo::DeleteVeth(spec.host.clone())),
+            Self::CreateBridge(spec) => Some(Undo::DeleteBridge { name: spec.name.clone(), mac: spec.mac }),
+            Self::AddVeth(spec) => {
+                Some(Undo::DeleteVeth { name: spec.host.clone(), mac: Some(spec.host_mac) })
+            }
             Self::SetPromiscuous { bridge } => Some(Undo::ClearPromiscuous(bridge.clone())),
             Self::Enslave(spec) => Some(Undo::Release(Box::new(spec.before.clone()))),
             Self::AddAlternativeName { port, name } => {
@@ -338,7 +350,9 @@ impl Step {
                 key: spec.key.clone(),
                 value: value.clone(),
             }),
-            Self::AddVlanGateway(spec) => Some(Undo::DeleteVeth(spec.vlans.port.clone())),
+            Self::AddVlanGateway(spec) => {
+                Some(Undo::DeleteVeth { name: spec.vlans.port.clone(), mac: Some(spec.port_mac) })
+            }
             Self::AddGateway { link, address } => {
                 Some(Undo::RemoveGateway { link: link.clone(), address: *address })
             }
@@ -419,8 +433,8 @@ impl fmt::Display for Undo {
     /// The undo as an error names it, behind "cannot".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DeleteBridge(name) => write!(f, "delete bridge {name}"),
-            Self::DeleteVeth(name) => write!(f, "delete {name}"),
+            Self::DeleteBridge { name, .. } => write!(f, "delete bridge {name}"),
+            Self::DeleteVeth { name, .. } => write!(f, "delete {name}"),
             Self::Release(link) => write!(f, "take {} off its bridge", link.name),
             Self::RemoveAlternativeName { port, name } => write!(f, "take the name {name} off {port}"),
             Self::UnmarkPort(link) => write!(f, "restore label and flags of {}", link.name),

@@ -168,7 +168,7 @@ async fn in_vlan(bridge: &str, vlan: u16, transaction: &mut Transaction<Linux>) 
     let port = names::gateway_port(&name);
     // The port goes up last: one that is down is what an ADD left that was killed, and nothing passes it.
     if kernel.link(&port).await.map_err(unreadable)?.is_some_and(|link| !link.up) {
-        kernel.revert(&Undo::DeleteVeth(port.clone())).await.map_err(unreadable)?;
+        kernel.revert(&Undo::DeleteVeth { name: port.clone(), mac: None }).await.map_err(unreadable)?;
     }
     if kernel.link(&name).await.map_err(unreadable)?.is_none() {
         let seen = kernel.link(bridge).await.map_err(unreadable)?;

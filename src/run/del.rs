@@ -95,7 +95,7 @@ pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Option<Labe
     let mut undo = Vec::new();
     match link {
         Some(link) if link.name != host => undo = unchain(link, host, label.as_ref()),
-        Some(link) => undo.push(Undo::DeleteVeth(link.name)),
+        Some(link) => undo.push(Undo::DeleteVeth { name: link.name, mac: None }),
         None => {}
     }
     if label.as_ref().is_none_or(|label| label.rules) {

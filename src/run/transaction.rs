@@ -131,8 +131,8 @@ mod tests {
 
         async fn revert(&mut self, undo: &Undo) -> Result<(), Refusal> {
             match undo {
-                Undo::DeleteBridge(name) => self.exists.remove(&format!("bridge {name}")),
-                Undo::DeleteVeth(name) => self.exists.remove(&format!("veth {name}")),
+                Undo::DeleteBridge { name, .. } => self.exists.remove(&format!("bridge {name}")),
+                Undo::DeleteVeth { name, .. } => self.exists.remove(&format!("veth {name}")),
                 Undo::Release(link) => self.exists.remove(&format!("enslaved {}", link.name)),
                 Undo::RemoveAlternativeName { name, .. } => self.exists.remove(&format!("name {name}")),
                 Undo::UnmarkPort(link) => self.exists.remove(&format!("mark {}", link.name)),
