@@ -12,6 +12,7 @@ use bridge_dhcp::probe::{Question, probe};
 use bridge_dhcp::request::mac::MacAddress;
 use bridge_dhcp::request::name::InterfaceName;
 use serde_json::{Value, json};
+use support::feature::{Feature, needs};
 use support::guest::DhcpServer;
 use support::namespace::{Namespace, text};
 use support::plugin::executable;
@@ -276,4 +277,26 @@ fn a_server_on_a_bridge_without_uplink_is_no_false_alarm() {
     asked["dhcpProbe"] = json!({"timeout": "2s", "onFailure": "warn"});
     lab.add(&asked, &pod).error(105);
     assert!(status(&asked).error(51).contains("code 105"));
+}
+
+#[test]
+fn an_unanswered_probe_that_only_warns_lets_a_bad_uplink_fail() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let mut asked = probing();
+    asked["dhcpProbe"] = json!({"timeout": "2s", "onFailure": "warn"});
+    // Too slow a spanning tree to ask at all.
+    lab.node.ip("link set br0 type bridge stp_state 1 forward_delay 1500");
+    lab.add(&asked, &pod).ok();
+    lab.del(&asked, &pod).ok();
+    lab.node.ip("link del ens192");
+    lab.add(&asked, &pod).error(105);
+
+    if needs(Feature::VlanFiltering) {
+        // The probe asks in the native VLAN, which the uplink carries.
+        let lab = Lab::new("vlan_filtering 1");
+        asked["vlanTrunk"] = json!([{"minID": 100, "maxID": 101}]);
+        let error = lab.add(&asked, &pod).error(104);
+        assert!(error.contains("vid 100-101"), "{error}");
+    }
 }

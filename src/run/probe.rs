@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::check_uplinks;
 use crate::dhcp::expected::Expected;
 use crate::kernel::linux::Linux;
 use crate::probe::{Question, probe};
-use crate::report::faults::unseen;
+use crate::report::faults::{self, unseen};
 use crate::report::log::{Level, Log};
 use crate::report::{Code, Error};
 use crate::request::Add;
@@ -68,7 +69,12 @@ async fn ask(request: &Add, wanted: &DhcpProbe, until: Instant, log: &Log) -> Re
         Err(error) if wanted.fail || fatal_all_the_same(&request.conf, &error) => Err(error),
         Err(error) => {
             log.write(Level::Warn, format_args!("DHCP probe: {error}; {}", error.details()));
-            Ok(())
+            let offered = matches!(error.code, Code::RogueServer | Code::WrongSubnet);
+            if offered || request.conf.uplink_check != UplinkCheck::UnlessAnswered {
+                return Ok(());
+            }
+            // The probe's own verdict may not be about them: it asks in the native VLAN only, and sometimes not at all.
+            uplinks_of(&request.conf).await.map_err(|bad| bad.evidence(format!("DHCP probe: {error}")))
         }
     }
 }
@@ -89,6 +95,13 @@ pub(super) fn question(
         grace: GRACE,
         expected: Expected { servers: wanted.servers.clone(), subnets: wanted.subnets.clone() },
     }
+}
+
+async fn uplinks_of(conf: &NetConf) -> Result<(), Error> {
+    let name = conf.bridge.as_str();
+    let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let bridge = kernel.link(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    check_uplinks(&kernel, &bridge.ok_or_else(|| faults::vanished(name))?, conf).await
 }
 
 /// Whether nothing answered because the uplink check is right.
