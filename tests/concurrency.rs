@@ -4,7 +4,8 @@ mod support;
 
 use serde_json::{Value, json};
 use support::namespace::Namespace;
-use support::{Before, Lab, conf, host_side, strace, vm_conf};
+use support::plugin::{Outcome, script};
+use support::{Before, Lab, conf, host_side, strace, vm_conf, wait_until};
 
 /// ADDs for containers 0 to 15 at the same time, all of which must succeed.
 fn sixteen(lab: &Lab, conf: &Value) {
@@ -145,4 +146,59 @@ fn an_add_that_is_cut_short_takes_nothing_from_the_attachment_that_is_there() {
             before.assert_unchanged(&format!("a second ADD with {what} at {place:?}"));
         }
     }
+}
+
+#[test]
+fn a_port_that_somebody_takes_off_the_bridge_meanwhile_is_no_attachment() {
+    let host = host_side("c1", "net1");
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    for meddling in
+        [format!("ip link set {host} nomaster"), "ip link set br0 down; ip link set br0 name br1".to_string()]
+    {
+        let answer = r#"{"cniVersion": "1.0.0", "ips": [{"address": "10.1.2.2/24"}]}"#;
+        let path = script(
+            &lab.files,
+            "fake",
+            &format!("[ $CNI_COMMAND = DEL ] || {{ {meddling}; echo '{answer}'; }}"),
+        );
+        let conf = conf(json!({"cniVersion": "1.0.0", "ipam": {"type": "fake"}}));
+        let path = format!("{path}:{}", std::env::var("PATH").unwrap());
+        let add = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run();
+        let error = add.error(124);
+        assert!(error.contains(&format!("{host} is no port of bridge br0 any more")), "{error}");
+        if lab.node.has("br1") {
+            lab.node.ip("link set br1 name br0\nlink set br0 up");
+            wait_until("the uplink forwards again", || lab.node.forwards("ens192"));
+        }
+        before.assert_unchanged(&meddling);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_off_before_it_forwards_is_not_waited_for() {
+    let host = host_side("c1", "net1");
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let conf = conf(json!({"deadline": "10s"}));
+    let add = lab.call("ADD", &conf, "c1", pod.path(), "net1");
+    let places = strace::places(&lab, &add);
+    lab.del(&conf, &pod).ok();
+    let mut failed = 0;
+    for place in places.iter().filter(|(name, _)| name == "sendto") {
+        let mut child = strace::at(&add, place, "delay_enter=300000").start();
+        wait_until("the pair is there or the ADD over", || {
+            lab.node.has(&host) || child.try_wait().unwrap().is_some()
+        });
+        lab.node.pipe("ip", &["link", "set", "dev", &host, "nomaster"], "");
+        let outcome = Outcome::from(child.wait_with_output().unwrap());
+        if !outcome.succeeded {
+            failed += 1;
+            assert_eq!(outcome.json["code"], 124, "{place:?}: {}", outcome.json);
+            assert!(!lab.node.has(&host), "{place:?}");
+        }
+        lab.del(&conf, &pod).ok();
+    }
+    assert!(failed > 0, "nobody came in time");
 }

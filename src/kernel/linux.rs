@@ -172,8 +172,13 @@ impl Linux {
         set_flag(&self.host, port, LinkFlags::Up, true).await?;
         loop {
             let link = self.link(port).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
-            if link.port.is_some_and(|port| port.state == PortState::Forwarding) {
-                return Ok(());
+            match link.port {
+                Some(port) if port.state == PortState::Forwarding => return Ok(()),
+                Some(_) => {}
+                None => {
+                    let text = Some("it is no port of a bridge any more".into());
+                    return Err(Refusal { errno: Errno::ENODEV, text });
+                }
             }
             loop {
                 match changes.next().await {

@@ -27,6 +27,15 @@ pub fn unseen(what: &str, refusal: &Refusal) -> Error {
     Error::new(Code::Kernel, format!("cannot read {what}: {refusal}"))
 }
 
+/// Code 124: what was made a port of the bridge.
+pub fn no_port_any_more(port: &str, bridge: &str) -> Error {
+    Error::new(
+        Code::Kernel,
+        format!("{port} is no port of bridge {bridge} any more: somebody changed the bridge or its ports meanwhile"),
+    )
+    .remedy("see who else configures the bridge: ip monitor link")
+}
+
 /// Code 124: the lock of an attachment, a bridge or a gateway.
 pub fn no_lock(whose: &str, error: &io::Error) -> Error {
     Error::new(Code::Kernel, format!("cannot take the {whose}'s lock: {error}"))

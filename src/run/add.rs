@@ -108,6 +108,13 @@ async fn attach_pair(
     let kernel = transaction.kernel();
     let bridge = kernel.link(name).await.map_err(|refusal| unseen(name, &refusal))?;
     let host = kernel.link(&plan.host).await.map_err(|refusal| unseen(&plan.host, &refusal))?;
+    // Much may have happened since it became one: IPAM may take seconds.
+    if host
+        .as_ref()
+        .is_none_or(|host| host.master.is_none() || host.master != bridge.as_ref().map(|link| link.index))
+    {
+        return Err(faults::no_port_any_more(&plan.host, name));
+    }
     log.write(Level::Info, format_args!("attached {} to {name} as {}", request.attachment.ifname, plan.host));
     let described = |name: &str, link: Option<Link>| Interface {
         name: name.to_string(),
