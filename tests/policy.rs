@@ -200,6 +200,21 @@ fn the_check_applies_to_another_plugins_interface_too() {
 }
 
 #[test]
+fn del_leaves_another_plugins_interface_to_that_plugin() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    lab.node.ip(&format!("link add ptp0 type veth peer name net1 netns {}\nlink set ptp0 up", pod.name()));
+    pod.ip("link set net1 up");
+    let before = Before::new(&lab, &pod);
+    let interfaces = json!([{"name": "ptp0"}, {"name": "net1", "sandbox": pod.path()}]);
+    let result = json!({"cniVersion": "1.0.0", "interfaces": interfaces});
+    let conf = support::with_result(&conf(json!({"cniVersion": "1.0.0", "portIsolation": true})), &result);
+    lab.add(&conf, &pod).ok();
+    lab.del(&conf, &pod).ok();
+    before.assert_unchanged("after DEL");
+}
+
+#[test]
 fn the_check_of_another_plugins_interface_goes_although_the_interface_went_first() {
     let lab = Lab::new("");
     for stays in [false, true] {

@@ -53,7 +53,8 @@ pub async fn del(request: &Del, netns: Option<Netns>, ipam: &Delegation, log: &L
         released = release(request.ipam.as_ref(), ipam, log).await;
     }
     let label = remove(&mut kernel, &host).await?;
-    if let Some(label) = &label {
+    // What a chained attachment has in the container is the previous plugin's.
+    if let Some(label) = label.as_ref().filter(|label| label.chain.is_none()) {
         remove_placeholder(&mut kernel, label, log).await;
     }
     if !link_carries_release {
