@@ -4,17 +4,21 @@ mod support;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
-use support::{Before, Lab, conf, strace, vm_conf};
+use support::namespace::Namespace;
+use support::{Before, Lab, conf, strace, vm_conf, with_result};
 
 /// Kills ADDs at every fifth of the system calls that one of them makes. DEL is given only what `stripped` says.
 fn survives(lab: &Lab, conf: &Value, stripped: &Value) {
-    let pod = lab.pod();
+    survives_in(lab, &lab.pod(), conf, stripped);
+}
+
+fn survives_in(lab: &Lab, pod: &Namespace, conf: &Value, stripped: &Value) {
     let add = lab.call("ADD", conf, "c1", pod.path(), "net1");
     let del = lab.call("DEL", stripped, "c1", pod.path(), "net1");
     let places = strace::places(lab, &add);
     del.run().ok();
     // A bridge keeps its gateway addresses, so what one whole attachment left is the measure.
-    let before = Before::new(lab, &pod);
+    let before = Before::new(lab, pod);
 
     let mut killed = 0;
     for place in places.iter().step_by(5) {
@@ -69,4 +73,24 @@ fn killed_with_addresses_a_gateway_and_rules() {
         "ipam": {"type": "static", "addresses": addresses},
     }));
     survives(&Lab::new(""), &conf, &stripped());
+}
+
+#[test]
+fn killed_behind_another_plugin() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    lab.node.ip(&format!(
+        "link add ptp0 mtu 1400 type veth peer name net1 mtu 1400 netns {}\nlink set ptp0 addrgenmode none up",
+        pod.name()
+    ));
+    pod.ip("link set net1 up");
+    let result = json!({
+        "cniVersion": "1.0.0",
+        "interfaces": [{"name": "ptp0"}, {"name": "net1", "sandbox": pod.path()}],
+    });
+    let conf = with_result(
+        &conf(json!({"cniVersion": "1.0.0", "portIsolation": true, "macspoofchk": true})),
+        &result,
+    );
+    survives_in(&lab, &pod, &conf, &stripped());
 }

@@ -264,6 +264,7 @@ impl Kernel for Linux {
             Step::ReplaceVlans { spec, before } => self.replace_vlans(spec, before).await,
             Step::Enslave(spec) => self.enslave(spec).await,
             Step::AddAlternativeName { port, name } => self.add_alternative_name(port, name).await,
+            Step::Label { port, alias, .. } => self.mark_port(port, alias, None).await,
             Step::MarkPort { spec, .. } => {
                 self.mark_port(&spec.port, &spec.alias, Some((spec.hairpin, spec.isolated))).await
             }

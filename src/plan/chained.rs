@@ -29,13 +29,25 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
         Some(master) if master == bridge.index => false,
         Some(_) => return Err(faults::port_of_another_bridge(&port.name, &bridge.name)),
     };
-    let mut steps = Vec::new();
+    let owner = names::host_interface(&add.attachment);
+    let mut steps = vec![Step::AddAlternativeName { port: port.name.clone(), name: owner.clone() }];
     let label = Label::new(&add.network, &add.attachment, chain.mac, add.conf.vm_mode, add.pod.as_deref())
         .ruled_by(&add.conf);
-    let label = if enslave {
-        // A port must lower neither the bridge's MTU nor its MAC.
-        let mtu = Some(bridge.mtu).filter(|mtu| port.mtu < *mtu);
-        let lower = port.mac.filter(|mac| Some(*mac) < bridge.mac);
+    // A port must lower neither the bridge's MTU nor its MAC.
+    let mtu = Some(bridge.mtu).filter(|mtu| port.mtu < *mtu);
+    let lower = port.mac.filter(|mac| Some(*mac) < bridge.mac);
+    let label = match enslave {
+        true => label.enslaved(port.up, lower, mtu.map(|_| port.mtu)),
+        false => label.joined(),
+    };
+    // A label of somebody else's stays; the alternative name is enough for DEL.
+    let alias = match &port.alias {
+        Some(theirs) if Label::from_alias(theirs).is_none() => theirs.clone(),
+        _ => label.to_alias(),
+    };
+    if enslave {
+        // The label comes first: what an ADD changes that is killed, DEL gives back by it.
+        steps.push(Step::Label { port: port.name.clone(), alias: alias.clone(), before: port.clone() });
         steps.push(Step::Enslave(EnslaveSpec {
             port: port.name.clone(),
             bridge: bridge.name.clone(),
@@ -43,17 +55,7 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
             mac: lower.map(|mac| MacAddress::host_side(mac.octets())),
             before: port.clone(),
         }));
-        label.enslaved(lower, mtu.map(|_| port.mtu))
-    } else {
-        label.joined()
-    };
-    let owner = names::host_interface(&add.attachment);
-    steps.push(Step::AddAlternativeName { port: port.name.clone(), name: owner.clone() });
-    // A label of somebody else's stays; the alternative name is enough for DEL.
-    let alias = match &port.alias {
-        Some(theirs) if Label::from_alias(theirs).is_none() => theirs.clone(),
-        _ => label.to_alias(),
-    };
+    }
     let spec =
         PortSpec { port: port.name.clone(), alias, hairpin: add.conf.hairpin, isolated: add.conf.isolated };
     steps.push(Step::MarkPort { spec, before: port.clone() });

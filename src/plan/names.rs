@@ -51,7 +51,10 @@ pub fn is_container_port(name: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainedPort {
     /// No port: it was put on the bridge, and comes off it again.
-    Enslaved,
+    Enslaved {
+        /// Whether it was up, which it is not while it is put there.
+        up: bool,
+    },
     /// A port of the bridge already.
     Joined,
 }
@@ -118,8 +121,8 @@ impl Label {
 
     /// The label of another plugin's interface that becomes a port, with what it gets back.
     #[must_use]
-    pub fn enslaved(self, former_mac: Option<MacAddress>, former_mtu: Option<u32>) -> Self {
-        Self { chain: Some(ChainedPort::Enslaved), former_mac, former_mtu, ..self }
+    pub fn enslaved(self, up: bool, former_mac: Option<MacAddress>, former_mtu: Option<u32>) -> Self {
+        Self { chain: Some(ChainedPort::Enslaved { up }), former_mac, former_mtu, ..self }
     }
 
     /// How an attachment's container and interface stand in an alias.
@@ -150,7 +153,8 @@ impl Label {
             text.push_str(" mode=vm");
         }
         match self.chain {
-            Some(ChainedPort::Enslaved) => text.push_str(" chain=enslaved"),
+            Some(ChainedPort::Enslaved { up: false }) => text.push_str(" chain=enslaved"),
+            Some(ChainedPort::Enslaved { up: true }) => text.push_str(" chain=raised"),
             Some(ChainedPort::Joined) => text.push_str(" chain=joined"),
             None => {}
         }
@@ -185,7 +189,8 @@ impl Label {
             mac: field("mac").and_then(|text| MacAddress::parse(text).ok()),
             vm_mode: field("mode") == Some("vm"),
             chain: match field("chain") {
-                Some("enslaved") => Some(ChainedPort::Enslaved),
+                Some("enslaved") => Some(ChainedPort::Enslaved { up: false }),
+                Some("raised") => Some(ChainedPort::Enslaved { up: true }),
                 Some(_) => Some(ChainedPort::Joined),
                 None => None,
             },
@@ -254,7 +259,9 @@ mod tests {
         let network = NetworkName::parse("lan").unwrap();
         let mac = MacAddress::parse("02:00:00:00:00:01").ok();
         let label = Label::new(&network, &attachment("cid"), mac, true, Some("default/vm-1"));
-        assert_eq!(Label::from_alias(&label.to_alias()), Some(label));
+        for label in [label.clone().enslaved(true, mac, None), label.clone().joined(), label] {
+            assert_eq!(Label::from_alias(&label.to_alias()), Some(label));
+        }
         assert_eq!(Label::from_alias("somebody else's"), None);
     }
 
@@ -264,7 +271,8 @@ mod tests {
         let mut long = attachment(&"c".repeat(300));
         long.ifname = InterfaceName::parse("fifteen-letters").unwrap();
         let mac = MacAddress::parse("02:00:00:00:00:01").ok();
-        let label = Label::new(&network, &long, mac, true, Some(&"p".repeat(300))).enslaved(mac, Some(65535));
+        let label =
+            Label::new(&network, &long, mac, true, Some(&"p".repeat(300))).enslaved(false, mac, Some(65535));
         let label = Label { rules: true, ..label };
         let alias = label.to_alias();
         assert!(alias.len() <= 255, "{}", alias.len());

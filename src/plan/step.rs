@@ -157,6 +157,15 @@ pub enum Step {
         /// The derived name.
         name: String,
     },
+    /// Label another plugin's interface before it becomes a port.
+    Label {
+        /// The interface.
+        port: String,
+        /// Its IFLA_IFALIAS.
+        alias: String,
+        /// What it was before.
+        before: Link,
+    },
     /// Label a port of another plugin's and set its flags.
     MarkPort {
         /// What it shall be.
@@ -340,7 +349,9 @@ impl Step {
             Self::AddAlternativeName { port, name } => {
                 Some(Undo::RemoveAlternativeName { port: port.clone(), name: name.clone() })
             }
-            Self::MarkPort { before, .. } => Some(Undo::UnmarkPort(Box::new(before.clone()))),
+            Self::Label { before, .. } | Self::MarkPort { before, .. } => {
+                Some(Undo::UnmarkPort(Box::new(before.clone())))
+            }
             Self::ReplaceVlans { spec, before } => {
                 Some(Undo::RestoreVlans { port: spec.port.clone(), vlans: before.clone() })
             }
@@ -407,6 +418,7 @@ impl fmt::Display for Step {
             }
             Self::Enslave(spec) => write!(f, "make {} a port of bridge {}", spec.port, spec.bridge),
             Self::AddAlternativeName { port, name } => write!(f, "give {port} the alternative name {name}"),
+            Self::Label { port, .. } => write!(f, "label {port}"),
             Self::MarkPort { spec, .. } => write!(f, "set label and flags of port {}", spec.port),
             Self::SetPromiscuous { bridge } => write!(f, "make bridge {bridge} promiscuous"),
             Self::SilenceContainer { ifname } => write!(f, "silence IPv6 on {ifname} in the container"),

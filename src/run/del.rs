@@ -112,13 +112,14 @@ pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Option<Labe
 /// deletes it, so that no frame escapes them.
 fn unchain(link: Link, host: &str, label: Option<&Label>) -> Vec<Undo> {
     let mut undo = Vec::new();
-    if label.is_some_and(|label| label.chain.is_some()) {
-        undo.push(Undo::UnmarkPort(Box::new(Link { alias: None, port: None, ..link.clone() })));
-    }
-    if let Some(label) = label.filter(|label| label.chain == Some(ChainedPort::Enslaved)) {
+    if let Some((label, Some(ChainedPort::Enslaved { up }))) = label.map(|label| (label, label.chain)) {
         let mac = label.former_mac.or(link.mac);
         let mtu = label.former_mtu.unwrap_or(link.mtu);
-        undo.push(Undo::Release(Box::new(Link { mac, mtu, ..link.clone() })));
+        undo.push(Undo::Release(Box::new(Link { mac, mtu, up: up || link.up, ..link.clone() })));
+    }
+    // Behind what it is read for, so that a DEL that is killed can be repeated.
+    if label.is_some_and(|label| label.chain.is_some()) {
+        undo.push(Undo::UnmarkPort(Box::new(Link { alias: None, port: None, ..link.clone() })));
     }
     undo.push(Undo::RemoveAlternativeName { port: link.name, name: host.to_string() });
     undo

@@ -106,6 +106,7 @@ mod tests {
                 Step::SetPromiscuous { bridge } => self.exists.insert(format!("promiscuous {bridge}")),
                 Step::Enslave(spec) => self.exists.insert(format!("enslaved {}", spec.port)),
                 Step::AddAlternativeName { name, .. } => self.exists.insert(format!("name {name}")),
+                Step::Label { port, .. } => self.exists.insert(format!("mark {port}")),
                 Step::MarkPort { spec, .. } => self.exists.insert(format!("mark {}", spec.port)),
                 Step::ReplaceVlans { spec, .. } => self.exists.insert(format!("vlans {}", spec.port)),
                 Step::Protect { owner, .. } => self.exists.insert(format!("guard {owner}")),
