@@ -4,7 +4,8 @@ mod support;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
-use support::{Before, Lab, conf, strace, vm_conf};
+use support::namespace::Namespace;
+use support::{Before, Lab, conf, strace, vm_conf, with_result};
 
 /// What speaks to the kernel: messages, answers, sockets, namespaces, and the files of /proc and /sys.
 const REFUSABLE: [&str; 8] =
@@ -12,19 +13,22 @@ const REFUSABLE: [&str; 8] =
 
 /// Refuses ADDs each such call in turn. Some do without what they were refused; those are taken off by DEL.
 fn takes_back(lab: &Lab, conf: &Value) {
-    let pod = lab.pod();
+    takes_back_in(lab, &lab.pod(), conf);
+}
+
+fn takes_back_in(lab: &Lab, pod: &Namespace, conf: &Value) {
     let add = lab.call("ADD", conf, "c1", pod.path(), "net1");
     let places = strace::places(lab, &add);
-    lab.del(conf, &pod).ok();
+    lab.del(conf, pod).ok();
     // A bridge keeps its gateway addresses, so what one whole attachment left is the measure.
-    let before = Before::new(lab, &pod);
+    let before = Before::new(lab, pod);
 
     let (mut refused, mut tried) = (0, 0);
     for place in places.iter().filter(|(name, _)| REFUSABLE.contains(&name.as_str())) {
         tried += 1;
         let outcome = strace::at(&add, place, "error=EPERM").run();
         if outcome.succeeded {
-            lab.del(conf, &pod).ok();
+            lab.del(conf, pod).ok();
         } else {
             refused += 1;
             let said = &outcome.json;
@@ -67,4 +71,19 @@ fn refused_with_addresses_a_gateway_and_rules() {
         "ipam": {"type": "static", "addresses": addresses},
     }));
     takes_back(&Lab::new(""), &conf);
+}
+
+#[test]
+fn refused_behind_another_plugin() {
+    let lab = Lab::new("address 02:ff:ff:00:00:0b ");
+    let pod = lab.pod();
+    lab.node.ip(&format!(
+        "link add ptp0 mtu 1400 address 02:00:00:00:00:0c type veth peer name net1 mtu 1400 netns {}\nlink set ptp0 addrgenmode none up",
+        pod.name()
+    ));
+    pod.ip("link set net1 up");
+    let interfaces = json!([{"name": "ptp0"}, {"name": "net1", "sandbox": pod.path()}]);
+    let result = json!({"cniVersion": "1.0.0", "interfaces": interfaces});
+    let conf = conf(json!({"cniVersion": "1.0.0", "portIsolation": true, "macspoofchk": true}));
+    takes_back_in(&lab, &pod, &with_result(&conf, &result));
 }
