@@ -202,3 +202,20 @@ fn a_port_that_is_taken_off_before_it_forwards_is_not_waited_for() {
     }
     assert!(failed > 0, "nobody came in time");
 }
+
+#[test]
+fn a_stranger_on_the_node_cannot_end_an_add() {
+    let host = host_side("c1", "net1");
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    // Whoever waits for the lock of an ADD is its DEL; the names of such sockets are for all to see.
+    let connect = format!(
+        "socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, pack_sockaddr_un(qq(\\0bridge-dhcp/attachment/{host}))) or die $!"
+    );
+    let answer = r#"{"cniVersion": "1.0.0", "ips": [{"address": "10.1.2.2/24"}]}"#;
+    let meddling = format!("setpriv --reuid=65534 --clear-groups perl -MSocket -e '{connect}' || exit 1");
+    let path = script(&lab.files, "fake", &format!("{meddling}; echo '{answer}'"));
+    let conf = conf(json!({"cniVersion": "1.0.0", "ipam": {"type": "fake"}}));
+    let path = format!("{path}:{}", std::env::var("PATH").unwrap());
+    lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().ok();
+}

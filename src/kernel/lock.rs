@@ -54,10 +54,14 @@ impl Lock {
         }
     }
 
-    /// Resolves when another process waits for this lock.
+    /// Resolves when another process waits for this lock. One that is not root cannot be a plugin and is sent away.
     pub async fn wanted(&self) {
-        if self.listener.accept().await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) if stream.peer_cred().is_ok_and(|peer| peer.uid() == 0) => return,
+                Ok(_) => {}
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 }
