@@ -5,6 +5,7 @@ mod support;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bridge_dhcp::probe::report::Report;
@@ -133,6 +134,9 @@ fn ask(lab: &Lab) -> Report {
 }
 
 fn answers(name: &str, lab: &Lab, server: &Server, address: &str, relay: Option<&str>) {
+    // One at a time: side by side they would measure each other.
+    static ASKING: Mutex<()> = Mutex::new(());
+    let _asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     let before = server.leases();
     let mut beyond: Vec<f64> = (0..ROUNDS)
         .map(|_| {
