@@ -5,11 +5,11 @@ mod support;
 use std::process::Output;
 
 use serde_json::Value;
-use support::Lab;
 use support::feature::{Feature, needs};
 use support::guest::DhcpServer;
 use support::namespace::text;
 use support::plugin::executable;
+use support::{Lab, wait_until};
 
 fn by_hand(lab: &Lab, line: &str) -> Output {
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -201,6 +201,7 @@ fn a_full_bridge_and_a_known_mac_are_seen() {
         .map(|n| format!("link add p{n} type veth peer name q{n}\nlink set p{n} master br0\n"))
         .collect();
     lab.node.ip(&format!("{many}link set p7 up\nlink set q7 up"));
+    wait_until("the port forwards", || lab.node.forwards("p7"));
     lab.node.run("bridge fdb add 02:00:00:00:00:77 dev p7 master dynamic");
     let shown = doctor(&lab, "--bridge br0 --no-probe --mac 02:00:00:00:00:77");
     assert_eq!(check(&shown, "ports")["code"], 108);

@@ -181,7 +181,7 @@ fn a_port_that_is_taken_off_before_it_forwards_is_not_waited_for() {
     let host = host_side("c1", "net1");
     let lab = Lab::new("");
     let pod = lab.pod();
-    let conf = conf(json!({"deadline": "10s"}));
+    let conf = conf(json!({"deadline": "60s"}));
     let add = lab.call("ADD", &conf, "c1", pod.path(), "net1");
     let places = strace::places(&lab, &add);
     lab.del(&conf, &pod).ok();

@@ -129,7 +129,8 @@ fn a_node_that_is_too_slow_to_ask_is_told_from_a_silent_server() {
     let _server = DhcpServer::start(&lab);
     let pod = lab.pod();
     let before = Before::new(&lab, &pod);
-    let asked = probing(json!({"timeout": "100ms"}));
+    let mut asked = probing(json!({"timeout": "100ms"}));
+    asked["deadline"] = "60s".into();
     // The namespace of the temporary port takes longer than the probe may.
     let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=unshare:delay_exit=400000"];
     let said = lab.call("ADD", &asked, "c1", pod.path(), "net1").under(&slow).run().error(122);
