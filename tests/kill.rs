@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
 use support::namespace::Namespace;
-use support::{Before, Lab, conf, strace, vm_conf, with_result};
+use support::{Before, Lab, conf, gateway_with_rules, other_plugins_pair, strace, vm_conf, with_result};
 
 /// Kills ADDs at every fifth of the system calls that one of them makes. DEL is given only what `stripped` says.
 fn survives(lab: &Lab, conf: &Value, stripped: &Value) {
@@ -67,27 +67,14 @@ fn killed_with_addresses_a_gateway_and_rules() {
         return;
     }
     // host-local would be killed as well, and loses what it has half written.
-    let addresses = json!([{"address": "10.1.2.2/24"}, {"address": "fd00:1::2/64"}]);
-    let conf = conf(json!({
-        "cniVersion": "1.0.0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true,
-        "ipam": {"type": "static", "addresses": addresses},
-    }));
-    survives(&Lab::new(""), &conf, &stripped());
+    survives(&Lab::new(""), &gateway_with_rules(), &stripped());
 }
 
 #[test]
 fn killed_behind_another_plugin() {
     let lab = Lab::new("");
     let pod = lab.pod();
-    lab.node.ip(&format!(
-        "link add ptp0 mtu 1400 type veth peer name net1 mtu 1400 netns {}\nlink set ptp0 addrgenmode none up",
-        pod.name()
-    ));
-    pod.ip("link set net1 up");
-    let result = json!({
-        "cniVersion": "1.0.0",
-        "interfaces": [{"name": "ptp0"}, {"name": "net1", "sandbox": pod.path()}],
-    });
+    let result = other_plugins_pair(&lab, &pod);
     let conf = with_result(
         &conf(json!({"cniVersion": "1.0.0", "portIsolation": true, "macspoofchk": true})),
         &result,

@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
 use support::namespace::Namespace;
-use support::{Before, Lab, conf, strace, vm_conf, with_result};
+use support::{Before, Lab, conf, gateway_with_rules, other_plugins_pair, strace, vm_conf, with_result};
 
 /// What speaks to the kernel: messages, answers, sockets, namespaces, and the files of /proc and /sys.
 const REFUSABLE: [&str; 8] =
@@ -65,25 +65,14 @@ fn refused_with_addresses_a_gateway_and_rules() {
     if !needs(Feature::Nat) {
         return;
     }
-    let addresses = json!([{"address": "10.1.2.2/24"}, {"address": "fd00:1::2/64"}]);
-    let conf = conf(json!({
-        "cniVersion": "1.0.0", "isDefaultGateway": true, "ipMasq": true,
-        "ipam": {"type": "static", "addresses": addresses},
-    }));
-    takes_back(&Lab::new(""), &conf);
+    takes_back(&Lab::new(""), &gateway_with_rules());
 }
 
 #[test]
 fn refused_behind_another_plugin() {
     let lab = Lab::new("address 02:ff:ff:00:00:0b ");
     let pod = lab.pod();
-    lab.node.ip(&format!(
-        "link add ptp0 mtu 1400 address 02:00:00:00:00:0c type veth peer name net1 mtu 1400 netns {}\nlink set ptp0 addrgenmode none up",
-        pod.name()
-    ));
-    pod.ip("link set net1 up");
-    let interfaces = json!([{"name": "ptp0"}, {"name": "net1", "sandbox": pod.path()}]);
-    let result = json!({"cniVersion": "1.0.0", "interfaces": interfaces});
+    let result = other_plugins_pair(&lab, &pod);
     let conf = conf(json!({"cniVersion": "1.0.0", "portIsolation": true, "macspoofchk": true}));
     takes_back_in(&lab, &pod, &with_result(&conf, &result));
 }

@@ -5,14 +5,15 @@ use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressFlags, AddressMessage};
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo};
+use rtnetlink::packet_route::link::LinkFlags;
 use rtnetlink::packet_route::route::RouteMessage;
 
 use super::address;
-use super::interface::{create, named, set_flag, silence};
+use super::interface::{create_pair, fresh, set_flag, silence};
 use super::linux::Linux;
 use super::netlink::Refusal;
 use super::route;
+use crate::plan::gateway::same_subnet;
 use crate::plan::step::VlanGatewaySpec;
 
 /// What was taken off an interface, in the kernel's words and in the order in which the kernel can be given it back.
@@ -33,10 +34,8 @@ impl Linux {
     /// the same interface, and the other IPv4 addresses of its subnet.
     pub(super) async fn take_gateway(&mut self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
         let Some(link) = self.link(link).await? else { return Ok(()) };
-        let with_it = |other: IpNetwork| {
-            let same_subnet = other.network() == address.network() && other.prefix() == address.prefix();
-            other == address || (address.is_ipv4() && same_subnet)
-        };
+        let with_it =
+            |other: IpNetwork| other == address || (address.is_ipv4() && same_subnet(other, address));
         let addresses = address::describe(&self.host, link.index, with_it).await?;
         let routes = route::over(&self.host, link.index, address).await?;
         for description in addresses {
@@ -79,18 +78,8 @@ impl Linux {
 
     pub(super) async fn add_vlan_gateway(&self, spec: &VlanGatewaySpec) -> Result<(), Refusal> {
         let bridge = self.link(&spec.bridge).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
-        let mut peer = named(&spec.name);
-        peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
-        peer.attributes.push(LinkAttribute::Mtu(spec.mtu));
-        let mut message = named(&spec.vlans.port);
-        message.attributes.push(LinkAttribute::Address(spec.port_mac.octets().to_vec()));
-        message.attributes.push(LinkAttribute::Mtu(spec.mtu));
-        message.attributes.push(LinkAttribute::Controller(bridge.index));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
-        ]));
-        create(&self.host, message).await?;
+        let port = fresh(&spec.vlans.port, spec.port_mac, Some(spec.mtu));
+        create_pair(&self.host, port, bridge.index, fresh(&spec.name, spec.mac, Some(spec.mtu))).await?;
         silence(&self.host, &spec.vlans.port).await?;
         self.set_vlans(&spec.vlans).await?;
         set_flag(&self.host, &spec.name, LinkFlags::Up, true).await?;

@@ -4,8 +4,8 @@ use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute,
-    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Prop,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Prop,
 };
 
 use super::link;
@@ -64,6 +64,29 @@ pub(super) async fn request_link(client: &Route, mut message: LinkMessage) -> Re
         Err(refusal) if refusal.errno == Errno::ENODEV => Ok(None),
         Err(refusal) => Err(refusal),
     }
+}
+
+/// An interface to be made.
+pub(super) fn fresh(name: &str, mac: MacAddress, mtu: Option<u32>) -> LinkMessage {
+    let mut message = named(name);
+    message.attributes.push(LinkAttribute::Address(mac.octets().to_vec()));
+    message.attributes.extend(mtu.map(LinkAttribute::Mtu));
+    message
+}
+
+/// Makes a veth pair, one end of which is a port of the bridge with this index.
+pub(super) async fn create_pair(
+    client: &Route,
+    mut port: LinkMessage,
+    bridge: u32,
+    peer: LinkMessage,
+) -> Result<(), Refusal> {
+    port.attributes.push(LinkAttribute::Controller(bridge));
+    port.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
+    create(client, port).await
 }
 
 pub(super) async fn create(client: &Route, message: LinkMessage) -> Result<(), Refusal> {

@@ -5,15 +5,14 @@ use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
-};
+use rtnetlink::packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use std::os::fd::AsRawFd;
 
 use super::gateway::Taken;
 use super::interface::{
-    Route, alternative_name, create, delete, gone_is_done, named, port_flags, set_flag, set_mac, silence,
+    Route, alternative_name, create, create_pair, delete, fresh, gone_is_done, named, port_flags, set_flag,
+    set_mac, silence,
 };
 use super::lock::Lock;
 use super::netlink::Refusal;
@@ -55,11 +54,9 @@ impl Linux {
     }
 
     async fn create_bridge(&self, spec: &BridgeSpec) -> Result<(), Refusal> {
-        let mut message = named(&spec.name);
+        let mut message = fresh(&spec.name, spec.mac, spec.mtu);
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
-        message.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
-        message.attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
         let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
         if spec.vlan_filtering {
             info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
@@ -71,19 +68,10 @@ impl Linux {
     async fn add_veth(&self, spec: &VethSpec) -> Result<(), Refusal> {
         let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
         let bridge = self.link(&spec.bridge).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
-        let mut peer = named(&spec.ifname);
-        peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
-        peer.attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
+        let mut peer = fresh(&spec.ifname, spec.mac, spec.mtu);
         peer.attributes.push(LinkAttribute::NetNsFd(netns.file().as_raw_fd()));
-        let mut message = named(&spec.host);
-        message.attributes.push(LinkAttribute::Address(spec.host_mac.octets().to_vec()));
-        message.attributes.extend(spec.host_mtu.map(LinkAttribute::Mtu));
-        message.attributes.push(LinkAttribute::Controller(bridge.index));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
-        ]));
-        create(&self.host, message).await
+        let port = fresh(&spec.host, spec.host_mac, spec.host_mtu);
+        create_pair(&self.host, port, bridge.index, peer).await
     }
 
     async fn configure_port(&self, spec: &PortSpec) -> Result<(), Refusal> {

@@ -167,6 +167,20 @@ where
     }
 }
 
+/// Reads again, `tries` times at the most, what the kernel says was changed while it was read (NLM_F_DUMP_INTR).
+///
+/// # Errors
+/// The kernel's refusal; EINTR when what is read never held still.
+pub(super) fn steady<T>(tries: usize, mut read: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    for _ in 1..tries {
+        match read() {
+            Err(refusal) if refusal.errno == Errno::EINTR => {}
+            outcome => return outcome,
+        }
+    }
+    read()
+}
+
 async fn collect<T: Debug>(
     mut answers: impl Stream<Item = NetlinkMessage<T>> + Unpin,
 ) -> Result<Vec<T>, Refusal> {

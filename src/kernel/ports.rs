@@ -12,7 +12,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::link;
-use super::netlink::{DUMP_TRIES, Refusal};
+use super::netlink::{DUMP_TRIES, Refusal, steady};
 use crate::plan::facts::Link;
 
 /// The largest part of a dump that the kernel makes (NLMSG_GOODSIZE grows to 32 KiB).
@@ -26,16 +26,11 @@ const PART_MAX: usize = 32 * 1024;
 /// The kernel's refusal; EINTR when the node's links never held still.
 pub fn read(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Refusal> {
     let mut shown = BTreeSet::new();
-    for _ in 0..DUMP_TRIES {
-        if look(bridge, |port| shown.insert(port.index) && enough(port))? {
-            return Ok(());
-        }
-    }
-    Err(Refusal::plain(Errno::EINTR))
+    steady(DUMP_TRIES, || look(bridge, |port| shown.insert(port.index) && enough(port)))
 }
 
-/// `false` where a port may be missing, since links came or went between two parts (NLM_F_DUMP_INTR).
-fn look(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<bool, Refusal> {
+/// EINTR where a port may be missing, since links came or went between two parts (NLM_F_DUMP_INTR).
+fn look(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Refusal> {
     let mut request = LinkMessage::default();
     request.attributes =
         vec![LinkAttribute::Controller(bridge), LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
@@ -61,14 +56,15 @@ fn look(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<bool, Refus
                 .map_err(|error| io::Error::other(error.to_string()))?;
             whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
             match message.payload {
-                NetlinkPayload::Done(_) => return Ok(whole),
+                NetlinkPayload::Done(_) if whole => return Ok(()),
+                NetlinkPayload::Done(_) => return Err(Refusal::plain(Errno::EINTR)),
                 NetlinkPayload::Error(error) if error.code.is_some() => {
                     return Err(Refusal::plain(Errno::from_raw(error.raw_code().saturating_neg())));
                 }
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(port)) => {
                     let port = link::read(&port);
                     if port.master == Some(bridge) && enough(port) {
-                        return Ok(true);
+                        return Ok(());
                     }
                 }
                 _ => {}

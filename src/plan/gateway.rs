@@ -28,8 +28,10 @@ pub fn steps(
         steps.push(Step::RemoveGateway { link: link.to_string(), address: there });
         // With the first IPv4 address of a subnet the kernel removes the others, unless promote_secondaries is set.
         let follow = |address: &&IpNetwork| {
-            let same_subnet = address.network() == there.network() && address.prefix() == there.prefix();
-            same_subnet && address.is_ipv4() && present.contains(address) && !renewed.contains(*address)
+            same_subnet(**address, there)
+                && address.is_ipv4()
+                && present.contains(address)
+                && !renewed.contains(*address)
         };
         renewed.extend(wanted.iter().filter(follow).copied().collect::<Vec<_>>());
     }
@@ -37,6 +39,11 @@ pub fn steps(
     missing.splice(0..0, renewed);
     steps.extend(missing.into_iter().map(|address| Step::AddGateway { link: link.to_string(), address }));
     Ok(steps)
+}
+
+/// Whether both are addresses of one subnet.
+pub fn same_subnet(one: IpNetwork, other: IpNetwork) -> bool {
+    one.network() == other.network() && one.prefix() == other.prefix()
 }
 
 fn collide(one: &IpNetwork, other: &IpNetwork) -> bool {

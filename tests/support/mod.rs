@@ -177,6 +177,27 @@ pub fn with_result(conf: &Value, result: &Value) -> Value {
     conf
 }
 
+/// A pair that another plugin made between node and pod, as its result describes it; of a smaller MTU and a lower MAC
+/// than the bridge's, so that both are changed and given back.
+pub fn other_plugins_pair(lab: &Lab, pod: &Namespace) -> Value {
+    lab.node.ip(&format!(
+        "link add ptp0 mtu 1400 address 02:00:00:00:00:0c type veth peer name net1 mtu 1400 netns {}\nlink set ptp0 addrgenmode none up",
+        pod.name()
+    ));
+    pod.ip("link set net1 up");
+    let interfaces = json!([{"name": "ptp0"}, {"name": "net1", "sandbox": pod.path()}]);
+    json!({"cniVersion": "1.0.0", "interfaces": interfaces})
+}
+
+/// A config with addresses of both families, a gateway for them, and rules of every kind.
+pub fn gateway_with_rules() -> Value {
+    let addresses = json!([{"address": "10.1.2.2/24"}, {"address": "fd00:1::2/64"}]);
+    conf(json!({
+        "cniVersion": "1.0.0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true,
+        "ipam": {"type": "static", "addresses": addresses},
+    }))
+}
+
 /// The host side's name as the design has it.
 pub fn host_side(container: &str, ifname: &str) -> String {
     use sha2::{Digest, Sha256};

@@ -27,7 +27,7 @@ const GENERIC_HEADER: usize = 4;
 /// The largest part of a dump that the kernel makes.
 const PART_MAX: usize = 32 * 1024;
 /// How often somebody else's changes may come between our look and our batch.
-const TRIES: usize = 64;
+pub const TRIES: usize = 64;
 
 /// One message of a batch.
 #[derive(Debug, Clone)]
@@ -102,20 +102,6 @@ pub fn settle(mut attempt: impl FnMut(Option<u32>) -> Result<bool, Refusal>) -> 
         }
     }
     Err(last)
-}
-
-/// Reads again what the kernel says was changed while it was read (NLM_F_DUMP_INTR).
-///
-/// # Errors
-/// The kernel's refusal; EINTR when the ruleset never held still.
-pub fn steady<T>(mut read: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
-    for _ in 1..TRIES {
-        match read() {
-            Err(refusal) if refusal.errno == Errno::EINTR => {}
-            outcome => return outcome,
-        }
-    }
-    read()
 }
 
 /// The number of the ruleset's present state, which every commit in this namespace changes; `None` without nf_tables.

@@ -9,10 +9,10 @@ use netlink_packet_netfilter::nftables::{
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 
 use super::TABLE;
-use super::batch::{Answer, Change, ask, commit, dump, is_absence, steady};
+use super::batch::{Answer, Change, TRIES, ask, commit, dump, is_absence};
 use super::chain::Chain;
 use super::rule::Seen;
-use crate::kernel::netlink::Refusal;
+use crate::kernel::netlink::{Refusal, steady};
 
 /// NF_ACCEPT (include/uapi/linux/netfilter.h).
 const NF_ACCEPT: u32 = 1;
@@ -221,7 +221,7 @@ impl Table {
     /// # Errors
     /// The kernel's refusal.
     pub fn rules(self, chain: &str) -> Result<Vec<Seen>, Refusal> {
-        steady(|| {
+        steady(TRIES, || {
             let mut rules = Vec::new();
             dump(self.family, NfTablesMessage::GetRule(rules_of(chain)), |answer| {
                 rules.push(answer.members(NFTA_RULE_EXPRESSIONS)?);
@@ -247,7 +247,7 @@ impl Table {
     /// # Errors
     /// The kernel's refusal.
     pub fn all_elements(self, set: &Set) -> Result<Vec<Element>, Refusal> {
-        steady(|| {
+        steady(TRIES, || {
             let mut all = Vec::new();
             self.elements(set, |element| {
                 all.push(element);
