@@ -127,7 +127,8 @@ impl Namespace {
         shown[0]["vlans"].as_array().cloned().unwrap_or_default()
     }
 
-    /// The global addresses of each interface.
+    /// The global addresses of each interface that has some. (`ip` also lists those without any address, but not those with
+    /// a link-local one only, which comes by itself at its own time.)
     pub fn addresses(&self) -> Value {
         let shown = self.ip_json("address show scope global");
         let address =
@@ -137,7 +138,7 @@ impl Namespace {
             let infos = link["addr_info"].as_array().into_iter().flatten();
             (link["ifname"].as_str().unwrap().to_string(), infos.map(address).collect::<Value>())
         };
-        Value::Object(links.map(entry).collect())
+        Value::Object(links.map(entry).filter(|(_, addresses)| addresses[0].is_string()).collect())
     }
 
     /// Links, VLANs, addresses, routes, rules and some sysctls as text, without what the kernel counts by itself.
