@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
+use support::ipam::gateway_conf;
 use support::namespace::Namespace;
 use support::wire::{Capture, Flood, frame, from_mac, send_frame};
 use support::{Before, Lab, conf, host_side, vm_conf, wait_until};
@@ -133,12 +134,6 @@ fn outside(lab: &Lab) -> Namespace {
     outside
 }
 
-fn routed(lab: &Lab, masquerade: bool) -> Value {
-    let ranges = json!([[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00:1::/64"}]]);
-    let ipam = json!({"type": "host-local", "dataDir": lab.files.join("ipam"), "ranges": ranges});
-    conf(json!({"cniVersion": "1.0.0", "isDefaultGateway": true, "ipMasq": masquerade, "ipam": ipam}))
-}
-
 fn reaches(pod: &Namespace, address: &str, patience: &str) -> bool {
     pod.pipe("busybox", &["ping", "-c1", "-W", patience, address], "").status.success()
 }
@@ -152,7 +147,7 @@ fn pods_reach_each_other_the_gateway_and_through_masquerade_the_outside() {
     let _outside = outside(&lab);
     let (pod, second) = (lab.pod(), lab.pod());
     let before = rules(&lab);
-    let conf = routed(&lab, true);
+    let conf = gateway_conf(&lab, json!({"ipMasq": true}));
     let result = lab.add(&conf, &pod).ok();
     lab.call("ADD", &conf, "c2", second.path(), "net1").run().ok();
     for address in ["10.1.2.1", "10.1.2.3", "192.0.2.2", "fd00:1::1", "fd00:1::3", "2001:db8::2"] {
@@ -171,7 +166,7 @@ fn without_masquerade_nothing_comes_back_from_outside() {
     let lab = Lab::new("");
     let _outside = outside(&lab);
     let pod = lab.pod();
-    lab.add(&routed(&lab, false), &pod).ok();
+    lab.add(&gateway_conf(&lab, json!({"ipMasq": false})), &pod).ok();
     assert!(reaches(&pod, "10.1.2.1", "5"));
     assert!(!reaches(&pod, "192.0.2.2", "1"));
 }

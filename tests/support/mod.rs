@@ -6,6 +6,7 @@ pub mod examples;
 pub mod faulty;
 pub mod feature;
 pub mod guest;
+pub mod ipam;
 pub mod namespace;
 pub mod plugin;
 pub mod strace;
