@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
-use support::ipam::{calls, fake, gateway_conf, reservations};
+use support::ipam::{calls, fake, gateway_conf, host_local, reservations};
 use support::{Before, Lab, conf, host_side};
 
 #[test]
@@ -279,9 +279,25 @@ fn del_with_a_stripped_config_removes_the_rest_although_ipam_fails() {
     assert!(!lab.node.has(&host_side("c1", "net1")));
 
     let path = fake(&lab, "echo '{\"code\": 100, \"msg\": \"daemon is down\"}'; exit 1");
-    let conf = conf(json!({"ipam": {"type": "fake", "daemon": "x"}}));
+    // A plugin may need no more than its type.
+    let conf = conf(json!({"ipam": {"type": "fake"}}));
     let error = lab.call("DEL", &conf, "c1", Path::new(""), "net1").set("CNI_PATH", &path).run().error(121);
     assert!(error.contains("daemon is down"), "{error}");
+}
+
+#[test]
+fn kernel_parameters_that_cannot_be_set_fail_no_add_that_can_do_without() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec \"$0\"";
+    let log = lab.files.join("log");
+    let ranges = json!([[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00:1::/64"}]]);
+    let conf = conf(json!({"cniVersion": "1.0.0", "ipam": host_local(&lab, ranges), "logFile": log}));
+    let add = lab.call("ADD", &conf, "c1", pod.path(), "net1");
+    add.under(&["unshare", "--mount", "sh", "-c", read_only]).run().ok();
+    assert_eq!(pod.addresses()["net1"], json!(["10.1.2.2/24", "fd00:1::2/64"]));
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("cannot set net/ipv4/conf/net1/arp_notify to 1"), "{log}");
 }
 
 #[test]

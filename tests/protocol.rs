@@ -117,6 +117,28 @@ fn what_runtimes_inject_is_tolerated() {
 }
 
 #[test]
+fn names_within_objects_count_in_any_letter_case_as_they_do_for_go() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let asked = json!({"args": {"cni": {"MAC": "02:00:00:00:00:77"}}, "dns": {"nameServers": ["10.0.0.53"]}});
+    let result = lab.add(&vm_conf(asked), &pod).ok();
+    assert_eq!(result["interfaces"][2]["mac"], "02:00:00:00:00:77");
+    assert_eq!(result["dns"]["nameservers"][0], "10.0.0.53");
+}
+
+#[test]
+fn a_process_without_the_privileges_is_told_which_it_lacks() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let add = lab.call("ADD", &vm_conf(json!({})), "c1", pod.path(), "net1");
+    for kept in ["-all", "-all,+net_admin,+net_raw"] {
+        let said =
+            add.clone().under(&["setpriv", "--bounding-set", kept, "--inh-caps=-all"]).run().error(124);
+        assert!(said.contains("may not enter CNI_NETNS") && said.contains("CAP_SYS_ADMIN"), "{said}");
+    }
+}
+
+#[test]
 fn the_result_has_the_shape_of_its_version() {
     let lab = Lab::new("");
     for version in ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
@@ -196,8 +218,19 @@ fn the_log_says_who_and_never_fails_an_operation() {
         assert!(line.contains(part), "{part} in {line}");
     }
     lab.del(&asked, &pod).ok();
-    for unwritable in ["/nowhere/log", "/", "/proc/version"] {
-        lab.add(&vm_conf(json!({"logFile": unwritable})), &pod).ok();
+    let pipe = lab.files.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (unwritable, complains) in [
+        ("/nowhere/log", true),
+        ("/", true),
+        ("/proc/version", false),
+        ("/dev/stdout", true),
+        (pipe.to_str().unwrap(), true),
+    ] {
+        let outcome = lab.add(&vm_conf(json!({"logFile": unwritable})), &pod);
+        let complaint = outcome.stderr.contains("cannot open logFile");
+        assert_eq!(complaint, complains, "{unwritable}: {}", outcome.stderr);
+        outcome.ok();
         lab.del(&asked, &pod).ok();
     }
 }

@@ -5,11 +5,13 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, fstatfs};
 
-use crate::report::{Code, Error};
+use crate::report::Error;
+use crate::report::faults::no_netns;
 
 /// NSFS_MAGIC (include/uapi/linux/magic.h).
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
@@ -26,24 +28,19 @@ impl Netns {
     /// Opens the namespace at `path`. Never blocks, whatever lies there.
     ///
     /// # Errors
-    /// Code 8 where the path is gone or is no network namespace.
+    /// Code 8 where the path is gone or is no network namespace, 124 where this process may enter none.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let shown = path.display();
-        let invalid = |why: String| {
-            Error::new(Code::InvalidNetns, format!("CNI_NETNS {shown} {why}"))
-                .remedy("the container is gone or was never there: let the runtime make a new sandbox")
-        };
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(OFlag::O_NONBLOCK.bits())
             .open(path)
-            .map_err(|error| invalid(format!("cannot be opened: {error}")))?;
+            .map_err(|error| no_netns(path, "cannot be opened", &error))?;
         let netns = Self { file };
         let on_nsfs = fstatfs(&netns.file).is_ok_and(|stat| stat.filesystem_type() == NSFS_MAGIC);
         if !on_nsfs {
-            return Err(invalid("is not a namespace".into()));
+            return Err(no_netns(path, "is not a namespace", &Errno::EINVAL.into()));
         }
-        netns.enter(|| ()).map_err(|error| invalid(format!("is not a network namespace: {error}")))?;
+        netns.enter(|| ()).map_err(|error| no_netns(path, "is not a network namespace", &error))?;
         Ok(netns)
     }
 

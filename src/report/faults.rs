@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -22,9 +23,25 @@ pub const IPV6_MTU_MIN: u32 = 1280;
 /// How many uplinks are written out where all of them are meant: a bridge may have hundreds of ports.
 pub const UPLINKS_MAX: usize = 8;
 
+/// What the kernel's EPERM asks for: namespaces are entered and made (CAP_SYS_ADMIN), links changed (CAP_NET_ADMIN), and
+/// the probe's frames sent (CAP_NET_RAW).
+const PRIVILEGES: &str = "run it as root of the node with CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW: a debug container needs all of them";
+
 /// Code 124: what the kernel refused while it was being looked at.
 pub fn unseen(what: &str, refusal: &Refusal) -> Error {
-    Error::new(Code::Kernel, format!("cannot read {what}: {refusal}"))
+    let error = Error::new(Code::Kernel, format!("cannot read {what}: {refusal}"));
+    if refusal.errno == Errno::EPERM { error.remedy(PRIVILEGES) } else { error }
+}
+
+/// Code 8, or 124 where the kernel lets this process into no namespace at all. `why` says what was tried.
+pub fn no_netns(path: &Path, why: &str, refusal: &io::Error) -> Error {
+    let shown = path.display();
+    if refusal.raw_os_error() == Some(Errno::EPERM as i32) {
+        return Error::new(Code::Kernel, format!("may not enter CNI_NETNS {shown}: {refusal}"))
+            .remedy(PRIVILEGES);
+    }
+    Error::new(Code::InvalidNetns, format!("CNI_NETNS {shown} {why}: {refusal}"))
+        .remedy("the container is gone or was never there: let the runtime make a new sandbox")
 }
 
 /// Code 124: what was made a port of the bridge.
@@ -313,7 +330,7 @@ pub fn aborted(why: &str) -> Error {
 pub fn refused(step: &Step, refusal: &Refusal) -> Error {
     let error = Error::new(Code::Kernel, format!("cannot {step}: {refusal}"));
     match refusal.errno {
-        Errno::EPERM => error.remedy("run the plugin as root with CAP_NET_ADMIN"),
+        Errno::EPERM => error.remedy(PRIVILEGES),
         _ => error,
     }
 }
@@ -322,7 +339,7 @@ pub fn refused(step: &Step, refusal: &Refusal) -> Error {
 pub fn nftables_refused(step: &Step, refusal: &Refusal) -> Error {
     let error = Error::new(Code::Nftables, format!("cannot {step}: nftables says {refusal}"));
     match refusal.errno {
-        Errno::EPERM => error.remedy("run the plugin as root with CAP_NET_ADMIN"),
+        Errno::EPERM => error.remedy(PRIVILEGES),
         Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT => error.remedy(
             "load the kernel's modules: modprobe -a nf_tables nft_chain_nat nft_masq; `nft list ruleset` shows whether it has nftables",
         ),

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::OFlag;
 use serde_json::{Map, Value};
 
 /// How much is logged; the order is from little to much.
@@ -54,8 +56,7 @@ impl Log {
     pub fn open(object: &Map<String, Value>, context: String) -> Self {
         let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let file = text("logFile").and_then(|path| {
-            let opened = OpenOptions::new().append(true).create(true).open(path);
-            opened.map_err(|error| complain(&format!("cannot open logFile {path}: {error}"))).ok()
+            regular_file(path).map_err(|error| complain(&format!("cannot open logFile {path}: {error}"))).ok()
         });
         Self { file, level: text("logLevel").map_or(Level::Info, Level::parse), context }
     }
@@ -74,6 +75,13 @@ impl Log {
             let _ = file.write_all(line.as_bytes());
         }
     }
+}
+
+/// Opens a file to append to. A pipe might block for ever, and a terminal or standard output take lines among the result.
+fn regular_file(path: &str) -> io::Result<File> {
+    let options = OFlag::O_NONBLOCK.bits();
+    let file = OpenOptions::new().append(true).create(true).custom_flags(options).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 fn complain(message: &str) {

@@ -18,14 +18,16 @@ impl<'a> Keys<'a> {
         Self { object, path }
     }
 
-    /// The raw value; JSON null counts as absent, as it does for Go.
+    /// The raw value; JSON null counts as absent, and a name in another letter case as the name, as they do for Go.
     pub fn value(&self, key: &str) -> Option<&'a Value> {
-        self.object.get(key).filter(|value| !value.is_null())
+        let spelled = || self.object.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+        let value = self.object.get(key).or_else(|| spelled().map(|(_, value)| value));
+        value.filter(|value| !value.is_null())
     }
 
     /// Error 7 that names the key, what stands there and what should.
     pub fn wrong(&self, key: &str, wanted: &str) -> Error {
-        let found = self.object.get(key).map_or_else(|| "nothing".to_string(), shown);
+        let found = self.value(key).map_or_else(|| "nothing".to_string(), shown);
         Error::new(
             Code::InvalidConfig,
             format!("config key \"{}{key}\" is {found}, wanted {wanted}", self.path),

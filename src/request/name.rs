@@ -33,7 +33,7 @@ macro_rules! name_type {
 
 name_type! {
     /// An interface name: 1 to 15 bytes, not `.` or `..`, without `/`, `:` and white space (CNI pkg/utils, kernel
-    /// `dev_valid_name`).
+    /// `dev_valid_name`), nor `%`, which the kernel may take for a pattern (`dev_alloc_name`).
     InterfaceName, is_interface_name
 }
 name_type! {
@@ -49,7 +49,7 @@ fn is_interface_name(text: &str) -> bool {
     (1..=INTERFACE_NAME_MAX).contains(&text.len())
         && text != "."
         && text != ".."
-        && !text.chars().any(|c| c == '/' || c == ':' || c == '\0' || c.is_whitespace() || c.is_control())
+        && !text.chars().any(|c| "/:%".contains(c) || c.is_whitespace() || c.is_control())
 }
 
 fn is_identifier(text: &str) -> bool {
@@ -66,7 +66,8 @@ mod tests {
         for good in ["eth0", "a", "pod0123456789ab", "br.120", "ü"] {
             assert!(InterfaceName::parse(good).is_some(), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "a:1", "a b", "a\u{a0}b", "sixteen-bytes-ab", "a\0", "a\nb"] {
+        for bad in ["", ".", "..", "a/b", "a:1", "a b", "a\u{a0}b", "sixteen-bytes-ab", "a\0", "a\nb", "br%d"]
+        {
             assert!(InterfaceName::parse(bad).is_none(), "{bad:?}");
         }
     }

@@ -174,7 +174,10 @@ impl NetConf {
 pub fn ipam(object: &Map<String, Value>) -> Result<Option<Ipam>, Error> {
     let Some(ipam) = Keys::new(object, "").object("ipam")? else { return Ok(None) };
     let plugin = Keys::new(ipam, "ipam.").text("type")?;
-    Ok(plugin.map(|plugin| Ipam { plugin: plugin.to_string(), stripped: ipam.len() == 1 }))
+    Ok(plugin.map(|plugin| Ipam {
+        plugin: plugin.to_string(),
+        stripped: ipam.len() == 1 && !object.contains_key("bridge"),
+    }))
 }
 
 fn conflict(fact: &str) -> Error {
@@ -186,8 +189,9 @@ fn bridge(keys: &Keys) -> Result<InterfaceName, Error> {
         conflict("config key \"bridge\" is missing")
             .remedy("name the node's bridge, for example \"bridge\": \"br-external\"")
     })?;
-    InterfaceName::parse(name)
-        .ok_or_else(|| keys.wrong("bridge", "an interface name (1 to 15 bytes, no '/', ':' or white space)"))
+    InterfaceName::parse(name).ok_or_else(|| {
+        keys.wrong("bridge", "an interface name (1 to 15 bytes, no '/', ':', '%' or white space)")
+    })
 }
 
 fn mtu(keys: &Keys) -> Result<Option<u32>, Error> {

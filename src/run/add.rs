@@ -95,14 +95,14 @@ async fn attach_pair(
 ) -> Result<CniResult, Error> {
     let plan = join(request, transaction, log).await?;
     if reservation.is_some() {
-        address::prepare(request, transaction).await?;
+        address::prepare(request, transaction, log).await;
     }
     for step in &plan.open {
         perform(transaction, step).await?;
     }
     let mut result = CniResult { dns: request.conf.dns.clone().unwrap_or_default(), ..CniResult::default() };
     if let Some(reservation) = reservation {
-        address::configure(request, &plan, reservation, transaction, &mut result).await?;
+        address::configure(request, &plan, reservation, transaction, &mut result, log).await?;
     }
     let name = request.conf.bridge.as_str();
     let kernel = transaction.kernel();

@@ -14,6 +14,7 @@ use crate::plan::step::{Place, Step, SysctlSpec, Undo, VlanGatewaySpec, VlanSpec
 use crate::plan::{Plan, gateway, names};
 use crate::report::Error;
 use crate::report::faults::{self, unseen};
+use crate::report::log::{Level, Log};
 use crate::report::result::{CniResult, Interface};
 use crate::request::Add;
 use crate::request::version::CniVersion;
@@ -64,14 +65,17 @@ impl Reservation {
     }
 }
 
-/// Prepares the container side for addresses, before it goes up.
-pub(super) async fn prepare(request: &Add, transaction: &mut Transaction<Linux>) -> Result<(), Error> {
+/// Prepares the container side for addresses, before it goes up. Where the kernel's parameters are read-only, addresses
+/// still work: they are announced or settled in the kernel's own way.
+pub(super) async fn prepare(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) {
     let ifname = request.attachment.ifname.as_str();
     // Hairpin mode and a MAC that migrates echo a host's own solicitations, which then look like duplicates.
     let detect = if request.conf.enable_dad { "1" } else { "0" };
-    set(transaction, Place::Container, &format!("net/ipv6/conf/{ifname}/accept_dad"), detect).await?;
-    set(transaction, Place::Container, &format!("net/ipv4/conf/{ifname}/arp_notify"), "1").await?;
-    set(transaction, Place::Container, &format!("net/ipv6/conf/{ifname}/ndisc_notify"), "1").await
+    for (family, key, value) in
+        [("ipv6", "accept_dad", detect), ("ipv4", "arp_notify", "1"), ("ipv6", "ndisc_notify", "1")]
+    {
+        prefer(transaction, &format!("net/{family}/conf/{ifname}/{key}"), value, log).await;
+    }
 }
 
 /// Asks for addresses and applies them; completes the result, but for the first three of its `interfaces`.
@@ -84,6 +88,7 @@ pub(super) async fn configure(
     reservation: &Reservation,
     transaction: &mut Transaction<Linux>,
     result: &mut CniResult,
+    log: &Log,
 ) -> Result<(), Error> {
     let answer = reservation.ask(request.version).await?;
     let addresses = Addresses::new(&request.conf, &answer);
@@ -100,7 +105,7 @@ pub(super) async fn configure(
             set(transaction, Place::Container, &key, "0").await?;
         }
         let key = format!("net/ipv6/conf/{ifname}/keep_addr_on_down");
-        set(transaction, Place::Container, &key, "1").await?;
+        prefer(transaction, &key, "1", log).await;
     }
     for step in &addresses.steps(ifname) {
         perform(transaction, step).await?;
@@ -192,6 +197,13 @@ async fn in_vlan(bridge: &str, vlan: u16, transaction: &mut Transaction<Linux>) 
     let link = transaction.kernel().link(&name).await.map_err(unreadable)?;
     let mac = link.and_then(|link| link.mac).map(|mac| mac.to_string());
     Ok(Interface { name, mac, ..Interface::default() })
+}
+
+/// Sets a kernel parameter of the container's that addresses can do without.
+async fn prefer(transaction: &mut Transaction<Linux>, key: &str, value: &str, log: &Log) {
+    if let Err(error) = set(transaction, Place::Container, key, value).await {
+        log.write(Level::Info, format_args!("{}", error.msg()));
+    }
 }
 
 /// Sets a kernel parameter that exists and has another value. What belongs to an interface of the attachment's goes

@@ -127,16 +127,15 @@ impl Namespace {
         shown[0]["vlans"].as_array().cloned().unwrap_or_default()
     }
 
-    /// The global addresses of each interface that has some. (`ip` also lists those without any address, but not those with
-    /// a link-local one only, which comes by itself at its own time.)
+    /// The global addresses of each interface that has some. `ip` also lists interfaces without any address, and says `{}`
+    /// for a link-local one, which comes by itself at its own time.
     pub fn addresses(&self) -> Value {
         let shown = self.ip_json("address show scope global");
-        let address =
-            |info: &Value| format!("{}/{}", info["local"].as_str().unwrap_or("?"), info["prefixlen"]);
+        let address = |info: &Value| Some(format!("{}/{}", info["local"].as_str()?, info["prefixlen"]));
         let links = shown.as_array().into_iter().flatten().filter(|link| link["ifname"].is_string());
         let entry = |link: &Value| {
             let infos = link["addr_info"].as_array().into_iter().flatten();
-            (link["ifname"].as_str().unwrap().to_string(), infos.map(address).collect::<Value>())
+            (link["ifname"].as_str().unwrap().to_string(), infos.filter_map(address).collect::<Value>())
         };
         Value::Object(links.map(entry).filter(|(_, addresses)| addresses[0].is_string()).collect())
     }
