@@ -34,6 +34,18 @@ fn a_pod_reaches_its_gateway_in_both_families_and_del_releases_everything() {
 }
 
 #[test]
+fn a_probe_without_an_answer_leaves_neither_the_bridge_that_was_made_for_it_nor_forwarding() {
+    let lab = Lab::empty();
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let asked = json!({"uplinkCheck": "off", "dhcpProbe": {"timeout": "1s"}});
+    let error = lab.add(&gateway_conf(&lab, asked), &pod).error(105);
+    assert!(!error.contains("left behind"), "{error}");
+    before.assert_unchanged("after the verdict");
+    assert_eq!(reservations(&lab), 0);
+}
+
+#[test]
 fn an_address_in_the_way_fails_the_add_and_force_replaces_it() {
     let lab = Lab::new("address 02:00:00:00:00:0b ");
     let pod = lab.pod();

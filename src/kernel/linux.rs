@@ -1,5 +1,8 @@
 //! The running kernel: carries out the steps over netlink.
 
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
@@ -7,7 +10,7 @@ use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
-use std::os::fd::AsRawFd;
+use tokio::time::timeout;
 
 use super::gateway::Taken;
 use super::interface::{
@@ -17,7 +20,7 @@ use super::interface::{
 use super::lock::Lock;
 use super::netlink::Refusal;
 use super::netns::Netns;
-use super::{Kernel, address, nft, ports, route, sysctl, vlan};
+use super::{Kernel, address, nft, ports, probe_port, route, sysctl, vlan};
 use crate::plan::facts::{Link, PortState, PortVlans};
 use crate::plan::names::Label;
 use crate::plan::step::{
@@ -27,6 +30,9 @@ use crate::request::mac::MacAddress;
 
 /// RTNLGRP_LINK (include/uapi/linux/rtnetlink.h).
 pub(super) const RTNLGRP_LINK: u32 = 1;
+
+/// How long a failed ADD that created the bridge waits for the kernel to remove the port of its probe.
+const PROBE_ENDS: Duration = Duration::from_secs(1);
 
 /// The node's kernel, and the container's namespace where there is one.
 pub struct Linux {
@@ -211,12 +217,16 @@ impl Linux {
         if bridge.mac != Some(mac) {
             return Ok(());
         }
-        let mut used = false;
-        ports::read(bridge.index, |_| {
-            used = true;
-            true
-        })?;
-        if used { Ok(()) } else { delete(&self.host, name).await }
+        let (_client, mut changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
+        let probes_gone = async {
+            while users(bridge.index)? == Some(User::Probe) {
+                changes.next().await.ok_or(Refusal::unanswered())?;
+            }
+            Ok::<_, Refusal>(())
+        };
+        // The port of this ADD's own probe goes by the kernel's hand at any moment; who still asks then is somebody else.
+        let _ = timeout(PROBE_ENDS, probes_gone).await;
+        if users(bridge.index)?.is_some() { Ok(()) } else { delete(&self.host, name).await }
     }
 
     /// Deletes a veth pair by its host side, if it is ours: labelled, or not yet labelled by an ADD that was killed.
@@ -295,6 +305,24 @@ impl Kernel for Linux {
             }
         }
     }
+}
+
+/// Who a bridge's port belongs to.
+#[derive(PartialEq, Eq)]
+enum User {
+    Probe,
+    Other,
+}
+
+/// Whose ports are on the bridge: somebody's, or none but those of probes; `None` where it has no port.
+fn users(bridge: u32) -> Result<Option<User>, Refusal> {
+    let mut user = None;
+    ports::read(bridge, |port| {
+        let probe = port.alias.as_deref() == Some(probe_port::ALIAS);
+        user = Some(if probe { User::Probe } else { User::Other });
+        !probe
+    })?;
+    Ok(user)
 }
 
 /// The lock under which a bridge is created, joined by those who would create it, and deleted again.

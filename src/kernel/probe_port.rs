@@ -23,7 +23,7 @@ use crate::request::mac::MacAddress;
 use crate::request::vlan::Vlans;
 
 /// IFLA_IFALIAS of the host side.
-const ALIAS: &str = "bridge-dhcp probe";
+pub(super) const ALIAS: &str = "bridge-dhcp probe";
 /// The far end's name; nothing else is in its namespace but `lo`.
 const FAR_END: &str = "probe0";
 /// How often another random name is tried.

@@ -47,8 +47,16 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
 
     let deadline = started + request.conf.deadline;
     let work_until = deadline - (request.conf.deadline / UNDO_SHARE).min(UNDO_MAX);
+    let work = async {
+        let attached = attach(request, reservation.as_ref(), &mut transaction, log);
+        let result = super::probe::beside(request, attached, work_until, log).await?;
+        for step in transaction.deferred() {
+            perform(&mut transaction, &step).await?;
+        }
+        Ok(result)
+    };
     let outcome = tokio::select! {
-        outcome = super::probe::beside(request, attach(request, reservation.as_ref(), &mut transaction, log), work_until, log) => Some(outcome),
+        outcome = work => Some(outcome),
         () = lock.wanted() => Some(Err(faults::aborted("by a DEL for the same container and interface"))),
         () = super::terminated() => Some(Err(faults::aborted("by a signal"))),
         () = tokio::time::sleep_until(work_until) => None,

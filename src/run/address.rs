@@ -102,7 +102,7 @@ pub(super) async fn configure(
     if addresses.has_family(false) {
         for interface in ["lo", ifname] {
             let key = format!("net/ipv6/conf/{interface}/disable_ipv6");
-            set(transaction, Place::Container, &key, "0").await?;
+            set(transaction, &key, "0").await?;
         }
         let key = format!("net/ipv6/conf/{ifname}/keep_addr_on_down");
         prefer(transaction, &key, "1", log).await;
@@ -153,10 +153,10 @@ async fn serve(
     if let (false, None, Some(mac)) = (steps.is_empty(), &of_vlan, link.mac) {
         perform(transaction, &Step::PinMac { bridge: carrier, mac }).await?;
     }
-    // Last, and not taken back: others may forward by now.
     for (v4, key) in [(true, "net/ipv4/ip_forward"), (false, "net/ipv6/conf/all/forwarding")] {
         if addresses.gateways.iter().any(|gateway| gateway.is_ipv4() == v4) {
-            set(transaction, Place::Node, key, "1").await?;
+            let step = setting(transaction, Place::Node, key, "1")?;
+            transaction.defer(step);
         }
     }
     Ok(of_vlan)
@@ -201,21 +201,29 @@ async fn in_vlan(bridge: &str, vlan: u16, transaction: &mut Transaction<Linux>) 
 
 /// Sets a kernel parameter of the container's that addresses can do without.
 async fn prefer(transaction: &mut Transaction<Linux>, key: &str, value: &str, log: &Log) {
-    if let Err(error) = set(transaction, Place::Container, key, value).await {
+    if let Err(error) = set(transaction, key, value).await {
         log.write(Level::Info, format_args!("{}", error.msg()));
     }
 }
 
-/// Sets a kernel parameter that exists and has another value. What belongs to an interface of the attachment's goes
+/// Sets a kernel parameter of the container's.
+async fn set(transaction: &mut Transaction<Linux>, key: &str, value: &str) -> Result<(), Error> {
+    match setting(transaction, Place::Container, key, value)? {
+        Some(step) => perform(transaction, &step).await,
+        None => Ok(()),
+    }
+}
+
+/// The step for a kernel parameter that exists and has another value. What belongs to an interface of the attachment's goes
 /// away with it; what the container's `lo` had comes back when the ADD fails.
-async fn set(
+fn setting(
     transaction: &mut Transaction<Linux>,
     place: Place,
     key: &str,
     value: &str,
-) -> Result<(), Error> {
+) -> Result<Option<Step>, Error> {
     let found = transaction.kernel().sysctl(place, key).map_err(|refusal| unseen(key, &refusal))?;
-    let Some(before) = found.filter(|before| before != value) else { return Ok(()) };
+    let Some(before) = found.filter(|before| before != value) else { return Ok(None) };
     let lasting = place == Place::Container && key.contains("/lo/");
     let spec = SysctlSpec {
         place,
@@ -223,5 +231,5 @@ async fn set(
         value: value.to_string(),
         before: Some(before).filter(|_| lasting),
     };
-    perform(transaction, &Step::SetSysctl(spec)).await
+    Ok(Some(Step::SetSysctl(spec)))
 }

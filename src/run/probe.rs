@@ -37,7 +37,7 @@ pub(super) async fn beside<T>(
         return Ok(done);
     }
     if request.conf.is_gateway {
-        // What others may rely on at once, such as forwarding, is not begun before the verdict.
+        // Others may use the gateway at once, so it is not there before the verdict.
         ask(request, wanted, until, log).await?;
         return work.await;
     }

@@ -11,17 +11,28 @@ pub struct Transaction<K> {
     undo: Vec<Undo>,
     current: Option<Step>,
     locks: Vec<Lock>,
+    deferred: Vec<Step>,
 }
 
 impl<K: Kernel> Transaction<K> {
     /// Begins with nothing done.
     pub fn new(kernel: K) -> Self {
-        Self { kernel, undo: Vec::new(), current: None, locks: Vec::new() }
+        Self { kernel, undo: Vec::new(), current: None, locks: Vec::new(), deferred: Vec::new() }
     }
 
     /// Keeps a lock until the transaction is over, taking back included.
     pub fn hold(&mut self, lock: Option<Lock>) {
         self.locks.extend(lock);
+    }
+
+    /// Keeps a step for the very end: one that cannot be taken back, since others may rely on it at once.
+    pub fn defer(&mut self, step: Option<Step>) {
+        self.deferred.extend(step);
+    }
+
+    /// The steps that were kept for the end.
+    pub fn deferred(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.deferred)
     }
 
     /// The kernel, to look at.
