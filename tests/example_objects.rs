@@ -3,7 +3,8 @@
 
 mod support;
 
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -132,19 +133,34 @@ fn machines_fit_their_networks_and_their_cloud_init() {
     }
 }
 
+/// The program as root with these capabilities only.
+fn with_capabilities(set: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", set, "--inh-caps=-all", "--no-new-privs", &executable()]);
+    command
+}
+
+/// A directory with this mode that belongs to user 1001 and group 1002.
+fn somebody_elses(lab: &Lab, mode: u32) -> PathBuf {
+    let directory = lab.files.join(format!("bin {mode:o}"));
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(mode)).unwrap();
+    std::os::unix::fs::chown(&directory, Some(1001), Some(1002)).unwrap();
+    directory
+}
+
 /// A container of the DaemonSet with its directory of the node replaced, under the rights that it has.
 fn container(kind: &str, directory: &Path) -> Command {
     let object = object(&folder().join("install/kubernetes/daemonset.yaml"));
     let container = &object["spec"]["template"]["spec"][kind][0];
     let security = &container["securityContext"];
-    assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+    assert_eq!(security["capabilities"], json!({"drop": ["ALL"], "add": ["DAC_OVERRIDE"]}));
     assert_eq!(
         (&security["allowPrivilegeEscalation"], &security["readOnlyRootFilesystem"]),
         (&json!(false), &json!(true))
     );
     let mount = container["volumeMounts"][0]["mountPath"].as_str().unwrap();
-    let mut command = Command::new("setpriv");
-    command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", &executable()]);
+    let mut command = with_capabilities("-all,+dac_override");
     for argument in container["args"].as_array().unwrap() {
         command.arg(argument.as_str().unwrap().replace(mount, directory.to_str().unwrap()));
     }
@@ -178,8 +194,38 @@ fn the_daemonset_installs_keeps_and_leaves_the_binary() {
     assert!(text(&version.stdout).contains(env!("CARGO_PKG_VERSION")));
 }
 
+#[test]
+fn the_daemonset_installs_into_a_directory_that_is_not_roots() {
+    let lab = Lab::empty();
+    let directory = somebody_elses(&lab, 0o755);
+    let installed = directory.join("bridge-dhcp");
+    for round in ["empty", "populated"] {
+        assert!(container("initContainers", &directory).status().unwrap().success(), "{round}");
+        let file = std::fs::metadata(&installed).unwrap();
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777), (0, 0, 0o755), "{round}");
+        // As the owner of the directory may leave it.
+        std::os::unix::fs::chown(&installed, Some(1001), Some(1002)).unwrap();
+        std::fs::set_permissions(&installed, PermissionsExt::from_mode(0o700)).unwrap();
+    }
+}
+
+#[test]
+fn without_its_capability_it_names_the_directorys_rights() {
+    let lab = Lab::empty();
+    for (mode, begin) in [(0o755, "cannot install "), (0o700, "cannot use directory ")] {
+        let directory = somebody_elses(&lab, mode);
+        let output = with_capabilities("-all").args(["install", "--dest"]).arg(&directory).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let rights = format!("belongs to uid 1001, gid 1002 and has mode {mode:04o}\n");
+        for part in [begin, "Permission denied", &rights, "DAC_OVERRIDE", "chown root:root "] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+    }
+}
+
 fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 == 0o111)
 }
 

@@ -41,12 +41,18 @@ pub fn install(folder: &Path, name: &OsStr) -> Result<(Done, Checksum), Failure>
     let own = |error: io::Error| Failure::Failed(format!("cannot read {OWN}: {error}"), None);
     let mut source = File::open(OWN).map_err(own)?;
     let wanted = checksum(&mut source).map_err(own)?;
-    remove_leftovers(folder, name).map_err(|error| unusable(folder, &error))?;
-    let failed = |error: io::Error| {
-        Failure::Failed(
-            format!("cannot install {}: {error}", target.display()),
-            Some("what was there before is still there".to_string()),
+    remove_leftovers(folder, name).map_err(|error| {
+        let what = format!("cannot use directory {}", folder.display());
+        failure(
+            what,
+            folder,
+            &error,
+            "--dest must be the node's CNI directory, mounted into this container where it runs in one",
         )
+    })?;
+    let failed = |error: io::Error| {
+        let what = format!("cannot install {}", target.display());
+        failure(what, folder, &error, "what was there before is still there")
     };
     let done = if is_identical(&target, &wanted) {
         Done::Unchanged
@@ -58,14 +64,25 @@ pub fn install(folder: &Path, name: &OsStr) -> Result<(Done, Checksum), Failure>
     Ok((done, wanted))
 }
 
-fn unusable(folder: &Path, error: &io::Error) -> Failure {
-    Failure::Failed(
-        format!("cannot use directory {}: {error}", folder.display()),
-        Some(
-            "--dest must be the node's CNI directory, mounted into this container where it runs in one"
-                .into(),
+/// A failure in `folder`. Where that denies access, its rights are the cause, and outweigh any other remedy.
+fn failure(what: String, folder: &Path, error: &io::Error, remedy: &str) -> Failure {
+    let denied = error.raw_os_error() == Some(Errno::EACCES as i32);
+    match folder.metadata().ok().filter(|_| denied) {
+        Some(rights) => Failure::Failed(
+            format!(
+                "{what}: {error}; {} belongs to uid {}, gid {} and has mode {:04o}",
+                folder.display(),
+                rights.uid(),
+                rights.gid(),
+                rights.mode() & 0o7777
+            ),
+            Some(format!(
+                "a container needs the capability DAC_OVERRIDE for a directory that is not its user's, and the type spc_t where SELinux enforces; or on the node: chown root:root {}",
+                folder.display()
+            )),
         ),
-    )
+        None => Failure::Failed(format!("{what}: {error}"), Some(remedy.into())),
+    }
 }
 
 fn replace(target: &Path, folder: &Path, name: &OsStr, wanted: &Checksum) -> io::Result<()> {
