@@ -24,8 +24,9 @@ fn judge_one(network: &Network) -> Vec<Finding> {
     let mut findings: Vec<Finding> = own.iter().filter_map(|plugin| refused(network, plugin)).collect();
     findings.extend(name(network));
     if network.identity.is_some() {
-        let bridge = own.iter().find_map(|plugin| plugin.conf.as_ref()).map(|conf| conf.bridge.as_str());
-        findings.extend(bridge.and_then(|bridge| resource(network, bridge)));
+        findings.extend(
+            own.iter().find_map(|plugin| plugin.conf.as_ref()).and_then(|conf| resource(network, conf)),
+        );
     }
     findings
 }
@@ -71,12 +72,15 @@ fn name(network: &Network) -> Option<Finding> {
     }
 }
 
-fn resource(network: &Network, bridge: &str) -> Option<Finding> {
+fn resource(network: &Network, conf: &NetConf) -> Option<Finding> {
+    let bridge = conf.bridge.as_str();
     let remedy = format!(
         "annotation k8s.v1.cni.cncf.io/resourceName: {RESOURCE_PREFIX}{bridge} (needs bridge-marker)"
     );
     let place = network.place.clone();
     match network.resource.as_deref() {
+        // The first pod makes the bridge: bridge-marker would wait for that, and the pod for bridge-marker.
+        None if conf.create_bridge => None,
         None => {
             let message = format!("nothing keeps pods off nodes that have no bridge {bridge}");
             Some(Finding::new(Severity::Hint, "resource-missing", place, message).remedy(remedy))
