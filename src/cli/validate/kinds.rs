@@ -287,26 +287,48 @@ impl Inventory {
             interface.text("type") == Some("linux-bridge") && interface.text("state") != Some("absent")
         });
         self.bridges.extend(bridges.filter_map(|interface| {
-            let ports = interface.get("bridge").map(|bridge| bridge.list("port")).unwrap_or_default();
+            let bridge = interface.get("bridge");
+            let ports =
+                bridge.iter().flat_map(|bridge| ["port", "ports"].map(|key| bridge.list(key))).flatten();
             Some(PolicyBridge {
                 place: place.at(interface.line),
                 name: interface.text("name")?.to_string(),
-                mtu: interface.integer("mtu"),
+                mtu: number(interface, "mtu"),
                 addresses: ["ipv4", "ipv6"].iter().flat_map(|key| addresses(interface, key)).collect(),
-                stp: interface.path(&["bridge", "options", "stp"]).and_then(|stp| stp.boolean("enabled")),
-                ports: ports.iter().map(policy_port).collect(),
+                stp: interface.path(&["bridge", "options", "stp"]).and_then(|stp| truth(stp, "enabled")),
+                ports: ports.map(policy_port).collect(),
             })
         }));
     }
 }
 
+/// An integer as nmstate reads it, which takes quoted ones, too (its rust/src/lib/deserializer.rs).
+fn number(node: &Node, key: &str) -> Option<i64> {
+    node.integer(key).or_else(|| node.text(key)?.parse().ok())
+}
+
+/// A truth value as nmstate reads it, in any of the spellings that it knows (same file).
+fn truth(node: &Node, key: &str) -> Option<bool> {
+    let spelled = || match node.text(key)?.to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "y" => Some(true),
+        "0" | "false" | "no" | "off" | "n" => Some(false),
+        _ => None,
+    };
+    let counted = || match node.integer(key)? {
+        1 => Some(true),
+        0 => Some(false),
+        _ => None,
+    };
+    node.boolean(key).or_else(spelled).or_else(counted)
+}
+
 fn addresses(interface: &Node, family: &str) -> Vec<IpNetwork> {
-    let Some(settings) = interface.get(family).filter(|settings| settings.boolean("enabled") != Some(false))
+    let Some(settings) = interface.get(family).filter(|settings| truth(settings, "enabled") != Some(false))
     else {
         return Vec::new();
     };
     let read = |address: &Node| {
-        let prefix = u8::try_from(address.integer("prefix-length")?).ok()?;
+        let prefix = u8::try_from(number(address, "prefix-length")?).ok()?;
         IpNetwork::new(address.text("ip")?.parse().ok()?, prefix).ok()
     };
     settings.list("address").iter().filter_map(read).collect()
@@ -323,14 +345,14 @@ fn policy_port(port: &Node) -> PolicyPort {
         None => Some(vec![all]),
         Some(vlan) if vlan.entries().is_empty() => None,
         Some(vlan) => {
-            let tag = |node: &Node, key| node.integer(key).and_then(|id| range(id, id));
+            let tag = |node: &Node, key| number(node, key).and_then(|id| range(id, id));
             let trunk = vlan.list("trunk-tags").iter().filter_map(|item| match item.get("id-range") {
-                Some(ends) => range(ends.integer("min")?, ends.integer("max")?),
+                Some(ends) => range(number(ends, "min")?, number(ends, "max")?),
                 None => tag(item, "id"),
             });
             let mut vlans: Vec<VlanRange> = trunk.chain(tag(vlan, "tag")).collect();
             // The kernel's default VLAN stays where no other takes its place.
-            if vlan.integer("tag").is_none() {
+            if number(vlan, "tag").is_none() {
                 vlans.push(VlanRange { first: 1, last: 1 });
             }
             Some(vlans)

@@ -93,8 +93,42 @@ fn bridges_of_policies_need_ports_and_filtering_for_vlans() {
     // kubernetes-nmstate makes a port without a VLAN key a trunk for all; an empty key turns filtering off.
     assert_eq!(named(with("        - name: ens192\n")), [""; 0]);
     assert_eq!(named(with("        - name: ens192\n          vlan: {}\n")), ["vlan-filtering-off"]);
-    let access = "        - name: ens192\n          vlan: {mode: access, tag: 100}\n";
-    assert_eq!(named(with(access)), [""; 0]);
+    for tag in ["100", "\"100\""] {
+        let access = format!("        - name: ens192\n          vlan: {{mode: access, tag: {tag}}}\n");
+        assert_eq!(named(with(&access)), [""; 0]);
+    }
+}
+
+#[test]
+fn policies_may_spell_what_nmstate_reads() {
+    for (from, to) in [
+        ("        port:\n", "        ports:\n"),
+        ("enabled: false", "enabled: \"false\""),
+        ("enabled: false", "enabled: off"),
+        ("enabled: false", "enabled: 0"),
+        ("mtu: 9000", "mtu: \"9000\""),
+        ("- id: 100\n", "- id: \"100\"\n"),
+        ("prefix-length: 24", "prefix-length: \"24\""),
+    ] {
+        assert_eq!(after(from, to), [], "{from} -> {to}");
+    }
+    // And it is read, not passed over.
+    assert_eq!(after("mtu: 9000", "mtu: \"1400\""), [(Severity::Error, "mtu-larger-than-bridge")]);
+    assert_eq!(after("- id: 100\n", "- id: \"101\"\n"), [(Severity::Error, "vlan-not-in-trunk")]);
+    assert_eq!(after("- id: 100\n", "- id-range: {min: \"90\", max: \"100\"}\n"), []);
+    assert_eq!(after("enabled: false", "enabled: \"true\""), [(Severity::Hint, "stp")]);
+}
+
+#[test]
+fn a_bridge_that_the_first_pod_makes_is_nothing_to_wait_for() {
+    let without = GOOD.replacen("k8s.v1.cni.cncf.io/resourceName: bridge.", "other: bridge.", 1);
+    let missing = (Severity::Hint, "resource-missing");
+    let with = |keys: &str| {
+        rules(&[&without.replacen("\"disableContainerInterface\": true,", keys, 1)]).contains(&missing)
+    };
+    assert!(with("\"isGateway\": true, \"createBridge\": false,"));
+    assert!(!with("\"isGateway\": true,"));
+    assert!(!with("\"createBridge\": true,"));
 }
 
 #[test]
