@@ -9,10 +9,6 @@ packages() {
 iproute2 ip
 nftables nft
 dnsmasq-base dnsmasq
-kea-dhcp4-server kea-dhcp4
-isc-dhcp-server dhcpd
-isc-dhcp-relay dhcrelay
-udhcpd udhcpd
 iptables iptables-legacy
 busybox-static busybox
 shellcheck shellcheck
@@ -28,6 +24,16 @@ user-mode-linux linux.uml
 LIST
 }
 
+# The same for DHCP servers and relays whose packages would start them, now or when the machine boots: these are unpacked.
+servers() {
+    cat <<'LIST'
+kea-dhcp4-server kea-dhcp4
+isc-dhcp-server dhcpd
+isc-dhcp-relay dhcrelay
+udhcpd udhcpd
+LIST
+}
+
 # as_root WHY: ends the command where it is not run as root.
 as_root() { [ "$(id -u)" = 0 ] || { echo "run as root: $1" >&2; exit 1; }; }
 
@@ -38,11 +44,12 @@ present() {
     esac
 }
 
-# Installs what is missing. What a distribution does not have (user-mode-linux outside amd64) stays missing; the
-# tests that need it say so.
+# install_packages [PACKAGE...]: installs what is missing of all, or of these. What a distribution does not have
+# (user-mode-linux outside amd64) stays missing; the tests that need it say so.
 install_packages() {
     local package command missing=()
     while read -r package command; do
+        [[ $# = 0 || " $* " = *" $package "* ]] || continue
         present "$command" || missing+=("$package")
     done < <(packages)
     [ ${#missing[@]} -eq 0 ] && return
@@ -79,6 +86,23 @@ unpacked() (
     fi
     echo "$folder/$name"
 )
+
+# provide_servers FOLDER: puts this new folder on the PATH, with commands that run the servers that the machine lacks.
+provide_servers() {
+    local package command root
+    mkdir "$1"
+    PATH=$PATH:$1
+    while read -r package command; do
+        present "$command" && continue
+        echo "unpacking $package"
+        if root=$(unpacked "$package" "$package" </dev/null) && [ -e "$root/usr/sbin/$command" ]; then
+            printf '#!/bin/bash\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$(libraries "$root")" "$root/usr/sbin/$command" >"$1/$command"
+            chmod +x "$1/$command"
+        else
+            echo "not available: $package"
+        fi
+    done < <(servers)
+}
 
 # A busybox that runs without the machine's libraries; the one that is installed may be another.
 static_busybox() {
