@@ -199,9 +199,60 @@ fn a_mac_that_another_local_port_uses_is_named_with_its_owner() {
     wait_until("the bridge learns the MAC", || lab.node.learned("02:00:00:00:00:55").contains(&host));
     let said = lab.call("ADD", &asked, "c2", pods[1].path(), "net1").run().error(109);
     contains(&said, &["02:00:00:00:00:55", &host, "container c1"]);
+    // The node's own addresses would win.
+    let of = |link: &str| lab.port(link)["address"].as_str().unwrap().to_string();
+    lab.node.ip("link set br0 address 02:00:00:00:00:b0");
+    for link in ["br0", "ens192", &host] {
+        let own = conf(json!({"runtimeConfig": {"mac": of(link)}}));
+        let said = lab.call("ADD", &own, "c2", pods[1].path(), "net1").run().error(109);
+        contains(&said, &[&of(link), link, "own address"]);
+    }
     // Behind the uplink it is a VM that migrates here.
     let elsewhere = conf(json!({"runtimeConfig": {"mac": "02:00:00:00:00:56"}}));
     assert!(send_frame(&lab.lan, "lan0", &frame([2, 0, 0, 0, 0, 0x56], 1)));
     wait_until("the bridge learns the MAC", || lab.node.learned("02:00:00:00:00:56").contains("ens192"));
     lab.call("ADD", &elsewhere, "c2", pods[1].path(), "net1").run().ok();
+}
+
+#[test]
+fn a_port_leads_off_the_node_unless_a_container_or_a_virtual_machine_is_behind_it() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "address 02:00:00:00:00:b0 ");
+    let (pod, container) = (lab.pod(), lab.pod());
+    let asked = vm_conf(json!({"uplinkCheck": "fail", "runtimeConfig": {"mac": "02:00:00:00:00:57"}}));
+    let add = || lab.add(&asked, &pod);
+    let learn = |port: &str| {
+        lab.node.run(&format!("bridge fdb add 02:00:00:00:00:57 dev {port} master static"));
+    };
+    // No program is behind the taps.
+    lab.node.ip("tuntap add tap0 mode tap vnet_hdr\nlink set tap0 master br0 up");
+    add().error(105);
+    lab.node.ip("tuntap add tap1 mode tap\nlink set tap1 master br0 up");
+    contains(&add().error(106), &["uplinks: tap1"]);
+
+    lab.node.ip(&format!(
+        "link add veth0 type veth peer name eth0 netns {}\nlink set veth0 master br0 up",
+        container.name()
+    ));
+    container.ip("link set eth0 up");
+    contains(&add().error(106), &["uplinks: tap1"]);
+    learn("veth0");
+    let ignored = |lab: &Lab| {
+        let mut asked = asked.clone();
+        asked["uplinkCheck"] = "off".into();
+        lab.add(&asked, &pod)
+    };
+    ignored(&lab).error(109);
+    lab.node.ip("link del veth0");
+
+    for port in ["tap0", "tap1"] {
+        learn(port);
+        ignored(&lab).ok();
+        lab.del(&asked, &pod).ok();
+        lab.node.ip(&format!("link set {port} nomaster"));
+    }
+    // To another bridge of the node, and perhaps on from there.
+    lab.node.ip("link add veth0 type veth peer name veth1\nlink set veth1 up\nlink set veth0 master br0 up");
+    learn("veth0");
+    add().ok();
 }

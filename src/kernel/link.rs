@@ -1,8 +1,9 @@
 //! Reads a link message of the kernel into the facts that plans are made of.
 
+use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::link::{
-    BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage,
+    BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, InfoTun,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
 use crate::plan::facts::{Bridge, Link, Port, PortState};
@@ -10,6 +11,8 @@ use crate::request::mac::MacAddress;
 
 /// USER_HZ: the kernel gives bridge times to user space in hundredths of a second.
 const USER_HZ: u32 = 100;
+/// Of IFLA_INFO_DATA (include/uapi/linux/if_link.h); rtnetlink 0.24 does not know it.
+const IFLA_TUN_VNET_HDR: u16 = 5;
 
 /// The facts of one link.
 pub fn read(message: &LinkMessage) -> Link {
@@ -26,6 +29,8 @@ pub fn read(message: &LinkMessage) -> Link {
         master: None,
         alias: None,
         peer: None,
+        peer_elsewhere: false,
+        virtio: false,
         bridge: None,
         port: None,
     };
@@ -36,6 +41,7 @@ pub fn read(message: &LinkMessage) -> Link {
             LinkAttribute::Controller(index) => link.master = Some(*index),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Link(index) => link.peer = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => link.peer_elsewhere = true,
             LinkAttribute::Address(bytes) => {
                 link.mac =
                     <[u8; 6]>::try_from(bytes.as_slice()).ok().and_then(|bytes| MacAddress::new(bytes).ok());
@@ -51,6 +57,10 @@ fn read_info(info: &LinkInfo, link: &mut Link) {
     match info {
         LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
         LinkInfo::Data(InfoData::Bridge(attributes)) => link.bridge = Some(read_bridge(attributes)),
+        LinkInfo::Data(InfoData::Tun(attributes)) => {
+            let on = InfoTun::Other(DefaultNla::new(IFLA_TUN_VNET_HDR, vec![1]));
+            link.virtio = attributes.contains(&on);
+        }
         LinkInfo::PortData(InfoPortData::BridgePort(attributes)) => link.port = Some(read_port(attributes)),
         _ => {}
     }

@@ -3,15 +3,17 @@
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
-use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::interface::{delete, get, read_link, request_link};
 use super::linux::Linux;
 use super::netlink::Refusal;
 use super::{address, ports, route, sysctl, vlan};
-use crate::plan::facts::{BridgeSeen, Link, PortVlans, Uplink};
-use crate::plan::names::{Label, is_container_port};
+use crate::plan::facts::{BridgeSeen, Known, Link, PortVlans, Uplink};
+use crate::plan::names::{Label, is_container_port, is_own_port};
 use crate::plan::step::{Place, RouteSpec};
 use crate::request::mac::MacAddress;
 
@@ -117,7 +119,7 @@ impl Linux {
         vlan::read(port.index).await
     }
 
-    /// The port on which the bridge has learned the address, asked for by address: no dump.
+    /// The port behind which the bridge knows the address.
     ///
     /// # Errors
     /// The kernel's refusal, except that the address is unknown.
@@ -127,6 +129,20 @@ impl Linux {
         mac: MacAddress,
         vlan: Option<u16>,
     ) -> Result<Option<Link>, Refusal> {
+        let known = self.known(bridge, mac, vlan).await?;
+        Ok(known.map(|known| known.link).filter(|link| link.index != bridge.index))
+    }
+
+    /// What the bridge's forwarding table has of the address, asked for by address: no dump.
+    ///
+    /// # Errors
+    /// The kernel's refusal, except that the address is unknown.
+    pub async fn known(
+        &self,
+        bridge: &Link,
+        mac: MacAddress,
+        vlan: Option<u16>,
+    ) -> Result<Option<Known>, Refusal> {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Bridge;
         message.header.ifindex = bridge.index;
@@ -137,14 +153,14 @@ impl Linux {
             Err(refusal) if refusal.errno == Errno::ENOENT => return Ok(None),
             answers => answers?,
         };
-        let index = answers.iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewNeighbour(entry) => Some(entry.header.ifindex),
+        let entry = answers.iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewNeighbour(entry) => Some(&entry.header),
             _ => None,
         });
-        match index {
-            Some(index) if index != bridge.index => self.link_by_index(index).await,
-            _ => Ok(None),
-        }
+        let Some(entry) = entry else { return Ok(None) };
+        let link = self.link_by_index(entry.ifindex).await?;
+        // What `bridge fdb` shows as permanent is local to the bridge.
+        Ok(link.map(|link| Known { link, own: entry.state == NeighbourState::Permanent }))
     }
 
     /// The interface with that index on the node.
@@ -213,14 +229,20 @@ impl Linux {
     }
 }
 
-/// Whether a bridge port may lead off the node: hardware, bonds, VLAN devices and the like; a veth only when it is not
-/// named as the host side of a container.
+/// Whether a bridge port is the host side of a container on this node: ours, or a veth that is named like one and whose
+/// peer is in another namespace. One whose peer is on the node itself patches two bridges.
+pub fn leads_to_a_container(port: &Link) -> bool {
+    let ours = is_own_port(&port.name) || port.alias.as_deref().and_then(Label::from_alias).is_some();
+    ours || (port.kind.as_deref() == Some("veth") && port.peer_elsewhere && is_container_port(&port.name))
+}
+
+/// Whether a bridge port may lead off the node: hardware, bonds, VLAN devices and the like, a VPN's tap, and a veth that
+/// is no container's.
 pub fn leads_off_the_node(port: &Link) -> bool {
-    match port.kind.as_deref() {
-        Some("tun" | "dummy" | "ifb") => false,
-        Some("veth") => {
-            !is_container_port(&port.name) && port.alias.as_deref().and_then(Label::from_alias).is_none()
-        }
-        _ => true,
-    }
+    let ends_here = match port.kind.as_deref() {
+        Some("dummy" | "ifb") => true,
+        Some("tun") => port.virtio,
+        _ => false,
+    };
+    !ends_here && !leads_to_a_container(port)
 }

@@ -53,6 +53,10 @@ pub struct Link {
     pub alias: Option<String>,
     /// For a veth: index of its peer, in the peer's namespace.
     pub peer: Option<u32>,
+    /// For a veth: its peer is in another network namespace (IFLA_LINK_NETNSID).
+    pub peer_elsewhere: bool,
+    /// For a tap: its frames have virtio headers (IFLA_TUN_VNET_HDR), as a virtual machine's have and a VPN's have not.
+    pub virtio: bool,
     /// What it is as a bridge.
     pub bridge: Option<Bridge>,
     /// What it is as a bridge port.
@@ -75,6 +79,8 @@ impl Link {
             master: None,
             alias: None,
             peer: None,
+            peer_elsewhere: false,
+            virtio: false,
             bridge: None,
             port: None,
         }
@@ -139,6 +145,15 @@ pub struct Uplink {
     pub link: Link,
     /// Its VLANs, where the bridge filters them.
     pub vlans: Option<PortVlans>,
+}
+
+/// Where a bridge's forwarding table has an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The port behind which it is, or the interface whose own it is: a port, or the bridge itself.
+    pub link: Link,
+    /// It is the interface's own: frames to it end on the node.
+    pub own: bool,
 }
 
 /// What was seen of the bridge that the config names.

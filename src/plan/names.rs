@@ -39,12 +39,21 @@ pub fn probe_interface([a, b, c]: [u8; 3]) -> String {
     format!("{PROBE_PREFIX}{a:02x}{b:02x}{c:02x}")
 }
 
-/// Whether a port is named like the host side of a container's veth pair, ours or another CNI plugin's or a
-/// container engine's, or like that of a probe: such a port never leads off the node.
+/// Whether a port is named as this module does it: an attachment's, a gateway's or a probe's.
+pub fn is_own_port(name: &str) -> bool {
+    match name.strip_prefix(PROBE_PREFIX) {
+        Some(rest) => is_hex(rest),
+        None => name.strip_prefix("veth").is_some_and(|rest| rest.len() == HOST_NAME_DIGITS && is_hex(rest)),
+    }
+}
+
+/// Whether a port is named as CNI plugins and container engines name the host side of a container's veth pair.
 pub fn is_container_port(name: &str) -> bool {
-    name.strip_prefix(PROBE_PREFIX)
-        .or_else(|| name.strip_prefix("veth"))
-        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+    name.strip_prefix("veth").is_some_and(is_hex)
+}
+
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// What another plugin's interface was before it was chained to.
@@ -248,9 +257,10 @@ mod tests {
     fn the_host_name_is_a_prefix_of_sha256() {
         // printf %s cid/net1 | sha256sum
         assert_eq!(host_interface(&attachment("cid")), "veth30bc48f5fb8");
-        assert!(is_container_port(&host_interface(&attachment("x"))));
+        assert!(is_own_port(&host_interface(&attachment("x"))) && is_own_port(&gateway_port("br0.5")));
         assert_eq!(probe_interface([0, 0xa1, 0xff]), "vethprobe00a1ff");
-        assert!(is_container_port("vethprobe00a1ff") && !is_container_port("vethprobe"));
+        assert!(is_own_port("vethprobe00a1ff") && !is_own_port("vethprobe") && !is_own_port("veth0"));
+        assert!(is_container_port("veth0") && is_container_port("veth1a2b3c4d"));
         assert!(!is_container_port("veth-lan") && !is_container_port("ens192") && !is_container_port("veth"));
     }
 

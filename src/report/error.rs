@@ -68,7 +68,7 @@ codes! {
     InterfaceExists = 107,
     /// the bridge has no free port left (the kernel's limit of 1024 counts port 0, which is never used)
     PortLimit = 108,
-    /// the MAC address is already in use on another local port of the bridge
+    /// the MAC address is the node's own, or in use on another local port of the bridge
     DuplicateMac = 109,
     /// no DHCP server answers on this segment
     NoOffer = 110,

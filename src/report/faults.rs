@@ -308,6 +308,19 @@ pub fn duplicate_mac(mac: MacAddress, port: &Link, bridge: &str) -> Error {
     )
 }
 
+/// Code 109: the MAC of a port, or of the bridge itself.
+pub fn mac_of_the_node(mac: MacAddress, link: &Link, bridge: &str) -> Error {
+    let whose = match link.name == bridge {
+        true => format!("bridge {bridge}"),
+        false => format!("port {} of bridge {bridge}", link.name),
+    };
+    Error::new(
+        Code::DuplicateMac,
+        format!("MAC {mac} is the own address of {whose}: frames to it end on this node"),
+    )
+    .remedy("give this interface another MAC")
+}
+
 /// Code 11.
 pub fn still_running(attachment: &Attachment) -> Error {
     Error::new(

@@ -12,10 +12,10 @@ use super::transaction::Transaction;
 use crate::ipam::Delegation;
 use crate::kernel::linux::{Linux, bridge_lock, fresh_macs};
 use crate::kernel::lock::Lock;
-use crate::kernel::look::leads_off_the_node;
+use crate::kernel::look::leads_to_a_container;
 use crate::kernel::netlink::Refusal;
 use crate::kernel::netns::Netns;
-use crate::plan::facts::{BridgeSeen, Link};
+use crate::plan::facts::{BridgeSeen, Known, Link};
 use crate::plan::names;
 use crate::plan::step::Step;
 use crate::plan::{self, Plan};
@@ -223,24 +223,26 @@ async fn judge_uplinks(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &L
     }
 }
 
-/// A requested MAC that another local port uses is a mistake; one behind an uplink is a VM that migrates here.
+/// A requested MAC that the node itself or another container on it uses is a mistake. One that is known behind another
+/// port may be a VM's that migrates here, which is never refused.
 async fn judge_mac(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &Log) -> Result<(), Error> {
     let (Some(mac), BridgeSeen::Present(bridge)) = (request.mac, seen) else { return Ok(()) };
     let vlan = plan::native_vlan(request.conf.vlans.as_ref(), bridge);
-    let port = kernel
-        .learned_on(bridge, mac, vlan)
-        .await
-        .map_err(|refusal| unseen("the forwarding table", &refusal))?;
-    match port {
-        Some(port) if leads_off_the_node(&port) => {
-            log.write(Level::Info, format_args!("MAC {mac} is known behind {}: a live migration", port.name));
-            Ok(())
-        }
-        Some(port) if port.name != names::host_interface(&request.attachment) => {
-            Err(faults::duplicate_mac(mac, &port, &bridge.name))
-        }
-        _ => Ok(()),
+    let known = kernel.known(bridge, mac, vlan).await;
+    let Some(Known { link, own }) = known.map_err(|refusal| unseen("the forwarding table", &refusal))? else {
+        return Ok(());
+    };
+    if link.name == names::host_interface(&request.attachment) {
+        return Ok(());
     }
+    if own {
+        return Err(faults::mac_of_the_node(mac, &link, &bridge.name));
+    }
+    if leads_to_a_container(&link) {
+        return Err(faults::duplicate_mac(mac, &link, &bridge.name));
+    }
+    log.write(Level::Info, format_args!("MAC {mac} is known behind {}, as in a live migration", link.name));
+    Ok(())
 }
 
 pub(super) async fn perform(transaction: &mut Transaction<Linux>, step: &Step) -> Result<(), Error> {
