@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
+use support::plugin::executable;
 use support::wire::{Capture, Flood, frame, from_mac};
 use support::{Lab, conf, host_side, vm_conf};
 
@@ -186,4 +187,39 @@ fn a_gateway_that_a_killed_add_left_unfinished_is_made_anew() {
     lab.add(&conf(asked), &pod).ok();
     assert_eq!(lab.node.vlans(&port), [json!({"vlan": 100, "flags": ["PVID", "Egress Untagged"]})]);
     pod.run("busybox ping -c1 -W5 10.1.2.1");
+}
+
+#[test]
+fn an_uplink_without_the_default_vlan_or_with_half_of_it_is_named_with_the_command() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    let asked = vm_conf(json!({"uplinkCheck": "fail"}));
+    lab.node.run("bridge vlan del dev ens192 vid 1");
+    let said = lab.add(&asked, &pod).error(104);
+    assert!(said.contains("bridge vlan add dev ens192 vid 1 pvid untagged"), "{said}");
+    for (half, fact) in [
+        (
+            "vid 1 untagged",
+            "VLAN 1 leaves uplink ens192 untagged, but untagged frames that come in are dropped",
+        ),
+        ("vid 1 pvid", "VLAN 1 leaves uplink ens192 tagged, but untagged frames come in to it"),
+    ] {
+        lab.node.run(&format!("bridge vlan add dev ens192 {half}"));
+        let outcome = lab.add(&asked, &pod);
+        assert!(outcome.stderr.contains(fact), "{}", outcome.stderr);
+        outcome.ok();
+        let doctor = format!("{} doctor --bridge br0 --no-probe", executable());
+        assert!(lab.node.run(&doctor).contains(&format!("warn  vlan            {fact}")));
+        lab.del(&asked, &pod).ok();
+    }
+    for whole in ["vid 1 pvid untagged", "vid 1"] {
+        lab.node.run(&format!("bridge vlan add dev ens192 {whole}"));
+        let outcome = lab.add(&asked, &pod);
+        assert_eq!(outcome.stderr, "", "{whole}");
+        outcome.ok();
+        lab.del(&asked, &pod).ok();
+    }
 }

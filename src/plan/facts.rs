@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::request::mac::MacAddress;
-use crate::request::vlan::{VlanRange, merged};
+use crate::request::vlan::{VlanRange, merged, without};
 
 /// The state of a bridge port (IFLA_BRPORT_STATE, include/uapi/linux/if_bridge.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,9 +132,42 @@ impl PortVlans {
         self.untagged.iter().chain(&self.tagged).any(|range| range.contains(id))
     }
 
+    /// Whether the VLAN's frames leave untagged.
+    pub fn is_untagged(&self, id: u16) -> bool {
+        self.untagged.iter().any(|range| range.contains(id))
+    }
+
+    /// Whether the VLAN's frames leave as they are to come in: untagged both ways, or tagged.
+    pub fn is_symmetric(&self, id: u16) -> bool {
+        self.is_untagged(id) == (self.pvid == Some(id))
+    }
+
     /// All of them, tagged or not: ascending, disjoint.
     pub fn all(&self) -> Vec<VlanRange> {
         merged(self.untagged.iter().chain(&self.tagged).copied().collect())
+    }
+}
+
+impl fmt::Display for PortVlans {
+    /// With the flags that `bridge vlan` has for them, as in `1 (pvid untagged), 20-30`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = |ranges: &[VlanRange]| match self.pvid {
+            Some(id) => without(ranges.to_vec(), id),
+            None => ranges.to_vec(),
+        };
+        let pvid = self.pvid.map(|id| {
+            let flags = if self.is_untagged(id) { " (pvid untagged)" } else { " (pvid)" };
+            (VlanRange::single(id), flags)
+        });
+        let untagged = others(&self.untagged).into_iter().map(|range| (range, " (untagged)"));
+        let tagged = others(&self.tagged).into_iter().map(|range| (range, ""));
+        let mut all: Vec<_> = pvid.into_iter().chain(untagged).chain(tagged).collect();
+        all.sort();
+        if all.is_empty() {
+            return f.write_str("none");
+        }
+        let shown: Vec<String> = all.iter().map(|(range, flags)| format!("{range}{flags}")).collect();
+        f.write_str(&shown.join(", "))
     }
 }
 

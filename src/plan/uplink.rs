@@ -45,7 +45,53 @@ pub fn judge(name: &str, bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Upli
         return Ok(());
     }
     let shown: Vec<String> = alive.iter().map(|uplink| describe(uplink)).collect();
-    Err(faults::vlan_not_on_uplink(name, &merged(missing), &shown, &first.link.name))
+    // Another VLAN's untagged frames stay that VLAN's.
+    let untagged =
+        first.vlans.as_ref().is_none_or(|vlans| vlans.pvid.is_none()).then_some(bridge.default_pvid);
+    let error = faults::vlan_not_on_uplink(name, &merged(missing), &shown, &first.link.name, untagged);
+    let flags = alive.iter().filter_map(|uplink| Some((&uplink.link.name, uplink.vlans.as_ref()?)));
+    Err(flags
+        .take(faults::UPLINKS_MAX)
+        .fold(error, |error, (name, vlans)| error.evidence(format!("VLANs of uplink {name}: {vlans}"))))
+}
+
+/// What is seldom meant, but may be: a switch can be set up for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// What was seen.
+    pub fact: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// A VLAN of the attachment whose frames leave the uplinks with carrier otherwise than they are to come in: untagged in
+/// one direction only.
+pub fn doubt(bridge: &Bridge, vlans: Option<&Vlans>, uplinks: &[Uplink]) -> Option<Doubt> {
+    let carrying = |id: u16| {
+        let alive = uplinks.iter().filter(|uplink| uplink.link.carrier);
+        let vlans = alive.filter_map(|uplink| Some((uplink.link.name.as_str(), uplink.vlans.as_ref()?)));
+        vlans.filter(move |(_, vlans)| vlans.contains(id))
+    };
+    let wanted = wanted(vlans, bridge);
+    let mut ids = wanted.iter().flat_map(|range| range.first..=range.last);
+    let (id, (uplink, vlans)) = ids.find_map(|id| {
+        let first = carrying(id).next()?;
+        carrying(id).all(|(_, vlans)| !vlans.is_symmetric(id)).then_some((id, first))
+    })?;
+    let fact = match vlans.pvid {
+        Some(pvid) if pvid == id => {
+            format!("leaves uplink {uplink} tagged, but untagged frames come in to it")
+        }
+        Some(pvid) => format!("leaves uplink {uplink} untagged, but untagged frames come in to VLAN {pvid}"),
+        None => format!("leaves uplink {uplink} untagged, but untagged frames that come in are dropped"),
+    };
+    let command = format!("bridge vlan add dev {uplink} vid {id}");
+    Some(Doubt {
+        fact: format!("VLAN {id} {fact}"),
+        remedy: format!(
+            "where the switch port has VLAN {id} untagged: {command} pvid untagged; where it has it tagged: {command}"
+        ),
+    })
 }
 
 /// Judges whether frames pass the uplinks of `name` that have carrier.
@@ -100,5 +146,51 @@ mod tests {
             error.advice(),
             Some("bridge vlan add dev ens192 vid 5; bridge vlan add dev ens192 vid 10-20")
         );
+    }
+
+    fn uplink(pvid: Option<u16>, untagged: &[u16], tagged: &[u16]) -> Uplink {
+        let ranges = |ids: &[u16]| ids.iter().map(|id| VlanRange::single(*id)).collect();
+        let vlans = PortVlans { pvid, untagged: ranges(untagged), tagged: ranges(tagged) };
+        Uplink { link: Link::plain("ens192"), vlans: Some(vlans) }
+    }
+
+    fn filtering() -> Bridge {
+        Bridge { vlan_filtering: true, default_pvid: 1, ..Bridge::default() }
+    }
+
+    #[test]
+    fn the_default_vlan_comes_untagged_to_an_uplink_that_has_no_untagged_one() {
+        let advice = |uplink| {
+            let error = judge("br0", &filtering(), None, &[uplink]).unwrap_err();
+            (error.advice().unwrap().to_string(), error.observations().join("; "))
+        };
+        let (remedy, seen) = advice(uplink(None, &[], &[120]));
+        assert_eq!(remedy, "bridge vlan add dev ens192 vid 1 pvid untagged");
+        assert_eq!(seen, "VLANs of uplink ens192: 120");
+        let (remedy, seen) = advice(uplink(Some(10), &[10], &[120]));
+        assert_eq!(remedy, "bridge vlan add dev ens192 vid 1");
+        assert_eq!(seen, "VLANs of uplink ens192: 10 (pvid untagged), 120");
+    }
+
+    #[test]
+    fn a_vlan_that_is_untagged_one_way_only_is_doubted_unless_another_uplink_has_it_whole() {
+        let half = [
+            (uplink(None, &[1], &[]), "untagged frames that come in are dropped"),
+            (uplink(Some(10), &[1, 10], &[]), "untagged frames come in to VLAN 10"),
+            (uplink(Some(1), &[], &[1]), "leaves uplink ens192 tagged, but untagged frames come in to it"),
+        ];
+        for (uplink, fact) in half {
+            let doubt = doubt(&filtering(), None, std::slice::from_ref(&uplink)).unwrap();
+            assert!(doubt.fact.contains(fact), "{}", doubt.fact);
+            assert!(
+                doubt.remedy.contains("bridge vlan add dev ens192 vid 1 pvid untagged"),
+                "{}",
+                doubt.remedy
+            );
+            let whole = [uplink, self::uplink(None, &[], &[1])];
+            assert_eq!(super::doubt(&filtering(), None, &whole), None);
+        }
+        assert_eq!(doubt(&filtering(), None, &[uplink(Some(1), &[1], &[])]), None);
+        assert_eq!(doubt(&Bridge::default(), None, &[uplink(None, &[1], &[])]), None);
     }
 }

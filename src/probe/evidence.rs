@@ -4,7 +4,6 @@ use super::verdict::{Asked, Facts};
 use crate::dhcp::exchange::Answer;
 use crate::plan::facts::{FirewallHook, Uplink};
 use crate::report::faults::UPLINKS_MAX;
-use crate::request::vlan::VlanRange;
 
 /// What was seen, one line each, whatever the cause.
 pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {
@@ -84,7 +83,7 @@ fn told(place: &str, asked: &Asked) -> String {
 fn uplink_shown(uplink: &Uplink) -> String {
     let carrier = if uplink.link.carrier { "carrier" } else { "no carrier" };
     let state = uplink.link.port.map_or("no port".to_string(), |port| port.state.to_string());
-    let vlans = uplink.vlans.as_ref().map(|vlans| format!(", VLANs {}", VlanRange::listed(&vlans.all())));
+    let vlans = uplink.vlans.as_ref().map(|vlans| format!(", VLANs {vlans}"));
     format!("{} ({carrier}, {state}{})", uplink.link.name, vlans.unwrap_or_default())
 }
 

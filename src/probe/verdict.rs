@@ -188,15 +188,16 @@ fn bad_reply(facts: &Facts<'_>) -> Option<Error> {
     })
 }
 
+/// DHCP is asked untagged: only the native VLAN counts.
+fn native(facts: &Facts<'_>) -> Option<Vlans> {
+    let vlans = facts.question.vlans.as_ref()?;
+    Some(Vlans { native: vlans.native, tagged: Vec::new(), keep_default: vlans.keep_default })
+}
+
 /// The uplinks cannot carry the question off the node.
 fn no_way_out(facts: &Facts<'_>) -> Option<Error> {
     let bridge = facts.bridge.bridge.as_ref()?;
-    // DHCP is asked untagged: only the native VLAN counts.
-    let native = facts.question.vlans.as_ref().map(|vlans| Vlans {
-        native: vlans.native,
-        tagged: Vec::new(),
-        keep_default: vlans.keep_default,
-    });
+    let native = native(facts);
     let judged = uplink::judge(&facts.bridge.name, bridge, native.as_ref(), &facts.uplinks);
     judged.and_then(|()| uplink::forwards(&facts.bridge.name, bridge, &facts.uplinks)).err()
 }
@@ -217,6 +218,12 @@ fn silence(facts: &Facts<'_>) -> Error {
             hook.opening(&facts.bridge.name)
         )),
         _ => error,
+    };
+    let doubt = facts.bridge.bridge.as_ref();
+    let doubt = doubt.and_then(|bridge| uplink::doubt(bridge, native(facts).as_ref(), &facts.uplinks));
+    let error = match doubt {
+        Some(doubt) => error.evidence(doubt.fact).remedy(doubt.remedy),
+        None => error,
     };
     match &facts.hypervisor {
         Some(vendor) => error.evidence(format!(

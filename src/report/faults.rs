@@ -108,8 +108,18 @@ pub fn vlan_filtering_off(bridge: &str, native: u16) -> Error {
     .remedy(format!("ip link set {bridge} type bridge vlan_filtering 1"))
 }
 
-/// Code 104.
-pub fn vlan_not_on_uplink(bridge: &str, missing: &[VlanRange], uplinks: &[String], first: &str) -> Error {
+/// Code 104. The VLAN `untagged` belongs on the uplink `first` as its untagged one.
+pub fn vlan_not_on_uplink(
+    bridge: &str,
+    missing: &[VlanRange],
+    uplinks: &[String],
+    first: &str,
+    untagged: Option<u16>,
+) -> Error {
+    let command = |range: &VlanRange| {
+        let flags = if untagged.map(VlanRange::single) == Some(*range) { " pvid untagged" } else { "" };
+        format!("bridge vlan add dev {first} vid {range}{flags}")
+    };
     let ids = missing.iter().map(VlanRange::to_string).collect::<Vec<_>>();
     let verb = if ids.len() == 1 && !ids[0].contains('-') { "is" } else { "are" };
     Error::new(
@@ -120,9 +130,7 @@ pub fn vlan_not_on_uplink(bridge: &str, missing: &[VlanRange], uplinks: &[String
             uplinks.join(", ")
         ),
     )
-    .remedy(
-        ids.iter().map(|id| format!("bridge vlan add dev {first} vid {id}")).collect::<Vec<_>>().join("; "),
-    )
+    .remedy(missing.iter().map(command).collect::<Vec<_>>().join("; "))
 }
 
 /// Code 104: an attachment without a VLAN on a bridge that gives its ports none.

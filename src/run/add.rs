@@ -18,6 +18,7 @@ use crate::kernel::netns::Netns;
 use crate::plan::facts::{BridgeSeen, Known, Link};
 use crate::plan::names;
 use crate::plan::step::Step;
+use crate::plan::uplink::Doubt;
 use crate::plan::{self, Plan};
 use crate::report::Error;
 use crate::report::faults::{self, unseen};
@@ -215,12 +216,12 @@ async fn judge_uplinks(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &L
         (_, BridgeSeen::Missing { .. }) => Err(faults::no_uplink(request.conf.bridge.as_str())),
     };
     match verdict {
-        Err(error) if request.conf.uplink_check != UplinkCheck::Fail => {
-            log.write(Level::Warn, format_args!("{error}; {}", error.details()));
-            Ok(())
-        }
-        verdict => verdict,
+        Ok(None) => {}
+        Ok(Some(Doubt { fact, remedy })) => log.write(Level::Warn, format_args!("{fact}; {remedy}")),
+        Err(error) if request.conf.uplink_check == UplinkCheck::Fail => return Err(error),
+        Err(error) => log.write(Level::Warn, format_args!("{error}; {}", error.details())),
     }
+    Ok(())
 }
 
 /// A requested MAC that the node itself or another container on it uses is a mistake. One that is known behind another

@@ -12,7 +12,7 @@ mod transaction;
 
 use crate::kernel::linux::Linux;
 use crate::plan::facts::{Link, Uplink};
-use crate::plan::uplink;
+use crate::plan::uplink::{self, Doubt};
 use crate::report::Error;
 use crate::report::faults::unseen;
 use crate::request::netconf::NetConf;
@@ -21,11 +21,18 @@ use crate::request::netconf::NetConf;
 ///
 /// # Errors
 /// Codes 104, 105, 106; 124 where they cannot be read.
-pub(crate) async fn check_uplinks(kernel: &Linux, bridge: &Link, conf: &NetConf) -> Result<(), Error> {
-    let Some(kind) = &bridge.bridge else { return Ok(()) };
-    let verdict = |uplinks: &[Uplink]| uplink::judge(&bridge.name, kind, conf.vlans.as_ref(), uplinks);
+pub(crate) async fn check_uplinks(
+    kernel: &Linux,
+    bridge: &Link,
+    conf: &NetConf,
+) -> Result<Option<Doubt>, Error> {
+    let Some(kind) = &bridge.bridge else { return Ok(None) };
+    let vlans = conf.vlans.as_ref();
+    let verdict = |uplinks: &[Uplink]| {
+        uplink::judge(&bridge.name, kind, vlans, uplinks).map(|()| uplink::doubt(kind, vlans, uplinks))
+    };
     let uplinks = kernel
-        .uplinks(bridge, |uplink| verdict(std::slice::from_ref(uplink)).is_ok())
+        .uplinks(bridge, |uplink| matches!(verdict(std::slice::from_ref(uplink)), Ok(None)))
         .await
         .map_err(|refusal| unseen(&format!("the ports of bridge {}", bridge.name), &refusal))?;
     verdict(&uplinks)

@@ -101,7 +101,7 @@ async fn uplinks_of(conf: &NetConf) -> Result<(), Error> {
     let name = conf.bridge.as_str();
     let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
     let bridge = kernel.link(name).await.map_err(|refusal| unseen(name, &refusal))?;
-    check_uplinks(&kernel, &bridge.ok_or_else(|| faults::vanished(name))?, conf).await
+    check_uplinks(&kernel, &bridge.ok_or_else(|| faults::vanished(name))?, conf).await.map(drop)
 }
 
 /// Whether nothing answered because the uplink check is right.

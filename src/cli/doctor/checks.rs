@@ -228,6 +228,10 @@ fn uplinks(seen: &Seen, link: &Link) -> [Check; 3] {
     let vlan = match code {
         Some(Code::NoUplink | Code::UplinkNoCarrier) => Check::skipped("vlan", "no uplink with carrier"),
         _ => failed("vlan", Code::VlanNotOnUplink)
+            .or_else(|| {
+                let doubt = uplink::doubt(bridge, seen.vlans.as_ref(), &seen.uplinks)?;
+                Some(Check::warn("vlan", doubt.fact, doubt.remedy))
+            })
             .unwrap_or_else(|| Check::ok("vlan", carried(seen, bridge.vlan_filtering))),
     };
     [uplink, carrier, vlan]

@@ -323,6 +323,9 @@ fn uplinks_that_cannot_carry_the_question_are_named() {
             (port.state, port.forward_timer) = (state, 250);
         });
     }
+    let half = |facts: &mut Facts<'_>| facts.uplinks[0].vlans.as_mut().unwrap().pvid = None;
+    assert_verdict(Code::NoOffer, "bridge vlan add dev ens192 vid 1 pvid untagged; where", half);
+    assert_verdict(Code::NoOffer, "VLANs 1 (untagged)", half);
     // A second one that forwards is enough.
     assert_verdict(Code::NoOffer, "ens192 (carrier, blocking", |facts| {
         facts.uplinks.push(uplink());
