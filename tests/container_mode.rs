@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::path::Path;
+
 use serde_json::json;
+use support::plugin::script;
 use support::wire::{Capture, frame, from_mac, send_frame};
-use support::{Lab, conf, host_side};
+use support::{Before, Lab, conf, host_side};
 
 #[test]
 fn the_first_frame_after_add_reaches_the_lan() {
@@ -79,6 +82,31 @@ fn a_slow_stp_bridge_does_not_hold_up_the_pod() {
     let outcome = lab.add(&conf(json!({})), &pod);
     assert!(outcome.stderr.contains("runs STP") && outcome.stderr.contains("30 s"), "{}", outcome.stderr);
     outcome.ok();
+}
+
+#[test]
+fn a_slow_stp_bridge_is_no_place_to_ask_for_a_lease() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "address 02:00:00:00:00:b0 stp_state 1 forward_delay 1500");
+    let pod = lab.pod();
+    let asked = lab.files.join("asked");
+    let path = script(&lab.files, "dhcp", &format!("touch {}; exit 1", asked.display()));
+    let before = Before::new(&lab, &pod);
+    let conf = conf(json!({"ipam": {"type": "dhcp"}}));
+    let said = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().error(115);
+    for part in [
+        "runs STP",
+        "30 s",
+        "15 s",
+        "ip link set br0 type bridge stp_state 0",
+        "raise \"deadline\" to \"45s\"",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let said = lab.call("STATUS", &conf, "", Path::new(""), "").set("CNI_PATH", &path).run().error(50);
+    assert!(said.contains("runs STP"), "{said}");
+    assert!(!asked.exists());
+    before.assert_unchanged("after the refusal");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::plan::step::{BridgeSpec, PortSpec, Step, VethSpec, VlanSpec};
 use crate::report::{Error, faults};
 use crate::request::Add;
 use crate::request::mac::MacAddress;
-use crate::request::netconf::NetConf;
+use crate::request::netconf::{Ipam, NetConf};
 use crate::request::vlan::Vlans;
 
 /// The kernel's default PVID of a new bridge.
@@ -86,6 +86,20 @@ pub fn usable_bridge<'a>(name: &str, vlans: Option<&Vlans>, seen: &'a BridgeSeen
     match vlans {
         Some(vlans) if !bridge.vlan_filtering => Err(faults::vlan_filtering_off(name, vlans.native)),
         _ => Ok(link),
+    }
+}
+
+/// Whether the port forwards in time for the IPAM plugin `dhcp`, all of whose requests would be lost before.
+///
+/// # Errors
+/// Code 115.
+pub fn validate_forwarding(conf: &NetConf, seen: &BridgeSeen) -> Result<(), Error> {
+    let BridgeSeen::Present(bridge) = seen else { return Ok(()) };
+    match forward_delay(bridge) {
+        Some(delay) if delay >= conf.deadline && conf.ipam.as_ref().is_some_and(Ipam::is_dhcp) => {
+            Err(faults::too_slow_for_dhcp(&bridge.name, delay, conf.deadline))
+        }
+        _ => Ok(()),
     }
 }
 

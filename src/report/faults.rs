@@ -15,6 +15,7 @@ use crate::plan::step::{Step, Undo};
 use crate::report::{Code, Error};
 use crate::request::environment::Attachment;
 use crate::request::mac::MacAddress;
+use crate::request::netconf::DEADLINE_MAX;
 use crate::request::vlan::VlanRange;
 
 /// Smallest MTU of a link that carries IPv6 (RFC 8200 section 5).
@@ -243,6 +244,22 @@ pub fn port_limit(bridge: &str) -> Error {
         format!("bridge {bridge} has no free port left: it has 1023, the kernel's limit"),
     )
     .remedy("use a second bridge, or schedule fewer attachments on this node")
+}
+
+/// Code 115: the bridge's STP keeps a new port from forwarding until the deadline is over.
+pub fn too_slow_for_dhcp(bridge: &str, delay: Duration, deadline: Duration) -> Error {
+    let fact = format!(
+        "bridge {bridge} runs STP: a new port forwards only after {} s, the deadline of {} s is over by then, and IPAM is \"dhcp\"",
+        delay.as_secs(),
+        deadline.as_secs_f32()
+    );
+    let off = format!("ip link set {bridge} type bridge stp_state 0 (unless the bridge closes a loop)");
+    // What lies beyond the delay is for the lease.
+    let enough = DEADLINE_MAX.min(delay + Duration::from_secs(15));
+    Error::new(Code::NotForwarding, fact).remedy(match enough > delay {
+        true => format!("{off}, or raise \"deadline\" to \"{}s\" (at most \"60s\")", enough.as_secs()),
+        false => off,
+    })
 }
 
 /// ADD has used up its deadline: code 121 where the IPAM plugin `awaited` has not answered, 115 where the port does not

@@ -16,7 +16,9 @@ use crate::request::vlan::Vlans;
 /// Smallest MTU that IPv4 allows (RFC 791) and largest that the kernel's veth takes (ETH_MAX_MTU).
 const MTU_RANGE: (u32, u32) = (68, 65535);
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(15);
-const DEADLINE_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The longest `deadline`.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(60);
+const DEADLINE_RANGE: (Duration, Duration) = (Duration::from_secs(1), DEADLINE_MAX);
 
 /// What `uplinkCheck` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,13 @@ pub struct Ipam {
     pub plugin: String,
     /// Nothing but the type is there: on DEL, some runtimes strip the rest.
     pub stripped: bool,
+}
+
+impl Ipam {
+    /// It is the plugin `dhcp`, which speaks through the attachment itself.
+    pub fn is_dhcp(&self) -> bool {
+        self.plugin == "dhcp"
+    }
 }
 
 /// The DNS settings that override IPAM's (CNI spec, "dns").

@@ -181,6 +181,7 @@ async fn join(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) ->
         tries += 1;
         let seen = transaction.kernel().bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
         plan::validate_bridge(&request.conf, &seen)?;
+        plan::validate_forwarding(&request.conf, &seen)?;
         let macs = fresh_macs().map_err(|refusal| unseen("random numbers", &refusal))?;
         if tries == 1 {
             judge_uplinks(request, transaction.kernel(), &seen, log).await?;

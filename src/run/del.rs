@@ -47,7 +47,7 @@ pub async fn del(request: &Del, netns: Option<Netns>, ipam: &Delegation, log: &L
     let mut kernel = Linux::open(netns).map_err(|refusal| unseen("the node's network", &refusal))?;
     let host = names::host_interface(&request.attachment);
     // The dhcp plugin sends its RELEASE through the link.
-    let link_carries_release = request.ipam.as_ref().is_some_and(|ipam| ipam.plugin == "dhcp");
+    let link_carries_release = request.ipam.as_ref().is_some_and(Ipam::is_dhcp);
     let mut released = Ok(());
     if link_carries_release {
         released = release(request.ipam.as_ref(), ipam, log).await;

@@ -7,7 +7,7 @@ use super::probe::question;
 use crate::ipam::Delegation;
 use crate::kernel::linux::Linux;
 use crate::plan::facts::BridgeSeen;
-use crate::plan::validate_bridge;
+use crate::plan::{validate_bridge, validate_forwarding};
 use crate::probe::probe;
 use crate::report::faults::unseen;
 use crate::report::{Code, Error};
@@ -23,6 +23,7 @@ pub async fn status(request: &Status, ipam: &Delegation) -> Result<(), Error> {
     let name = request.conf.bridge.as_str();
     let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
     validate_bridge(&request.conf, &seen).map_err(unavailable)?;
+    validate_forwarding(&request.conf, &seen).map_err(unavailable)?;
     if let (BridgeSeen::Present(bridge), UplinkCheck::Fail | UplinkCheck::UnlessAnswered) =
         (&seen, request.conf.uplink_check)
         && let Err(error) = check_uplinks(&kernel, bridge, &request.conf).await
