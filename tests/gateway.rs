@@ -135,3 +135,15 @@ fn a_gateway_that_is_the_containers_own_address_is_refused() {
     of("10.1.2.3/31").ok();
     pod.run("busybox ping -c1 -W5 10.1.2.2");
 }
+
+#[test]
+fn a_node_that_is_the_gateway_needs_no_uplink_unless_told_so() {
+    let lab = Lab::empty();
+    let pod = lab.pod();
+    let outcome = lab.add(&gateway_conf(&lab, json!({})), &pod);
+    assert_eq!(outcome.stderr, "");
+    outcome.ok();
+    lab.del(&gateway_conf(&lab, json!({})), &pod).ok();
+    let outcome = lab.add(&gateway_conf(&lab, json!({"uplinkCheck": "warn"})), &pod);
+    assert!(outcome.stderr.contains("no port that leads off the node"), "{}", outcome.stderr);
+}

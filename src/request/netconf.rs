@@ -136,7 +136,7 @@ impl NetConf {
             ipam: ipam(object)?,
             dns: dns(&keys)?,
             mac: mac(&keys)?,
-            uplink_check: uplink_check(&keys, dhcp_probe.is_some())?,
+            uplink_check: uplink_check(&keys, dhcp_probe.is_some(), is_gateway)?,
             dhcp_probe,
             deadline: keys
                 .duration("deadline", DEADLINE_RANGE.0, DEADLINE_RANGE.1)?
@@ -237,9 +237,11 @@ fn masquerade_backend(keys: &Keys) -> Result<(), Error> {
     }
 }
 
-fn uplink_check(keys: &Keys, probing: bool) -> Result<UplinkCheck, Error> {
+fn uplink_check(keys: &Keys, probing: bool, is_gateway: bool) -> Result<UplinkCheck, Error> {
     match keys.text("uplinkCheck")? {
         None if probing => Ok(UplinkCheck::UnlessAnswered),
+        // The way off the node is a route.
+        None if is_gateway => Ok(UplinkCheck::Off),
         None | Some("warn") => Ok(UplinkCheck::Warn),
         Some("off") => Ok(UplinkCheck::Off),
         Some("fail") => Ok(UplinkCheck::Fail),
