@@ -260,3 +260,17 @@ fn a_chained_config_refuses_what_only_the_plugin_with_the_addresses_can_do() {
         assert!(lab.add(&chained, &pod).error(7).contains(key));
     }
 }
+
+#[test]
+fn vm_mode_refuses_what_another_plugin_has_raised() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    let result = support::other_plugins_pair(&lab, &pod);
+    let chained = support::with_result(&vm_conf(json!({"cniVersion": "1.0.0"})), &result);
+    let before = Before::new(&lab, &pod);
+    let said = lab.add(&chained, &pod).error(7);
+    assert!(said.contains("left net1 up") && said.contains("disableContainerInterface"), "{said}");
+    before.assert_unchanged("after the refusal");
+    pod.ip("link set net1 down");
+    lab.add(&chained, &pod).ok();
+}

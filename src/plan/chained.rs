@@ -16,14 +16,20 @@ pub struct Chain {
     pub vlans: Option<PortVlans>,
     /// The container side's MAC.
     pub mac: Option<MacAddress>,
+    /// The container side is up.
+    pub inside_up: bool,
 }
 
 /// The steps, and whether the port has to be raised at their end.
 ///
 /// # Errors
-/// Code 7 where the interface is a port of another bridge, or its MAC is unknown and shall be checked.
+/// Code 7 where the interface is a port of another bridge, its container side is up and shall be down, or its MAC is
+/// unknown and shall be checked.
 pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Error> {
     let port = &chain.port;
+    if add.conf.vm_mode && chain.inside_up {
+        return Err(faults::container_side_is_up(add.attachment.ifname.as_str()));
+    }
     let enslave = match port.master {
         None => true,
         Some(master) if master == bridge.index => false,

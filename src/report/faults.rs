@@ -297,6 +297,15 @@ pub fn port_of_another_bridge(port: &str, bridge: &str) -> Error {
     .remedy("name the same \"bridge\" in both plugins of the chain")
 }
 
+/// Code 7: the previous plugin has raised what VM mode wants down.
+pub fn container_side_is_up(ifname: &str) -> Error {
+    Error::new(
+        Code::InvalidConfig,
+        format!("the previous plugin left {ifname} up, \"disableContainerInterface\" wants it down: it may have sent frames already"),
+    )
+    .remedy("set \"disableContainerInterface\": true in the previous plugin's config (`bridge` has this key), or remove it here")
+}
+
 /// Code 7: a tap's MAC is its guest's secret.
 pub fn no_mac_to_check(port: &str) -> Error {
     Error::new(

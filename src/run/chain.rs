@@ -48,5 +48,6 @@ pub(super) async fn find(
         true => Some(kernel.vlans(&port).await.map_err(unreadable)?),
         false => None,
     };
-    Ok(Chain { port, vlans, mac: inside.and_then(|inside| inside.mac) })
+    let inside_up = inside.as_ref().is_some_and(|inside| inside.up);
+    Ok(Chain { port, vlans, mac: inside.and_then(|inside| inside.mac), inside_up })
 }

@@ -217,7 +217,7 @@ mod tests {
         let BridgeSeen::Present(bridge) = bridge() else { panic!() };
         let mac = Some(MacAddress::local([7; 6]));
         let port = Link { index: 9, name: "ptp0".into(), master, mac, mtu: 1500, ..(*bridge).clone() };
-        let chain = Chain { vlans: master.map(|_| PortVlans::default()), port, mac };
+        let chain = Chain { vlans: master.map(|_| PortVlans::default()), port, mac, inside_up: false };
         plan::chained::attach(&request(conf), &bridge, &chain).unwrap()
     }
 
