@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use support::faulty::{FaultyServer, answer};
 use support::feature::{Feature, needs};
 use support::guest::DhcpServer;
+use support::namespace::Namespace;
 use support::wire::Capture;
 use support::{Before, Lab, vm_conf, wait_until};
 
@@ -42,7 +43,9 @@ table! {
     a_hypervisor_drops_foreign_macs: [] "", foreign_macs_dropped, {} => 111 ["only this node's own MAC", "forged transmits"];
     br_netfilter_drops: [BridgeNetfilter] "", forward_drop, {"macspoofchk": true} => 112 ["br_netfilter", "bridge-nf-call-iptables", "sysctl -w"];
     a_bridge_rule_drops: [] "", bridge_rule, {} => 112 ["nftables hook forward of table bridge guard chain forward", "nft insert rule bridge guard forward udp dport"];
-    the_uplink_is_isolated: [] "", isolated_uplink, {"portIsolation": true} => 112 ["uplink ens192 is isolated", "isolated off"];
+    the_uplink_is_isolated: [] "", isolated_uplink, {"portIsolation": true} => 112 ["port ens192 is isolated", "isolated off"];
+    the_only_server_is_isolated: [] "", isolated_server, {"portIsolation": true, "uplinkCheck": "off"} => 112 ["\"portIsolation\" is set and port local is isolated"];
+    the_uplink_takes_no_broadcasts: [] "", unflooded_uplink, {} => 112 ["port ens192 has bcast_flood off", "bridge link set dev ens192 bcast_flood on"];
     the_server_is_a_rogue: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "2s", "servers": ["10.77.0.9"]}} => 113 ["rogue DHCP server 10.77.0.1 (MAC ", "10.77.0.9"];
     the_subnet_is_wrong: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "2s", "subnets": ["192.168.7.0/24"]}} => 114 ["offers 10.77.0.1", "192.168.7.0/24"];
     stp_is_on: [] "", stp, {"dhcpProbe": true} => 115 ["runs STP", "forwards only after 30 s", "stp_state 0"];
@@ -194,6 +197,24 @@ fn bridge_rule(lab: &Lab) -> Guards {
 
 fn isolated_uplink(lab: &Lab) -> Guards {
     lab.node.ip("link set ens192 type bridge_slave isolated on");
+    dnsmasq(lab, "")
+}
+
+fn isolated_server(lab: &Lab) -> Guards {
+    let guest = Namespace::new("server");
+    lab.node.ip(&format!(
+        "link add local type veth peer name eth0 netns {}\nlink set local master br0\nlink set local up\nlink set local type bridge_slave isolated on",
+        guest.name()
+    ));
+    guest.ip("link set eth0 up\naddress add 10.77.0.1/24 dev eth0");
+    wait_until("the server's port forwards", || lab.node.forwards("local"));
+    let options = ["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600"];
+    let server = DhcpServer::on(&guest, "eth0", &lab.files.join("leases"), &options);
+    vec![Box::new(server), Box::new(guest)]
+}
+
+fn unflooded_uplink(lab: &Lab) -> Guards {
+    lab.node.ip("link set ens192 type bridge_slave bcast_flood off");
     dnsmasq(lab, "")
 }
 

@@ -82,7 +82,13 @@ fn read_bridge(attributes: &[InfoBridge]) -> Bridge {
 }
 
 fn read_port(attributes: &[InfoBridgePort]) -> Port {
-    let mut port = Port { state: PortState::Disabled, hairpin: false, isolated: false, forward_timer: 0 };
+    let mut port = Port {
+        state: PortState::Disabled,
+        hairpin: false,
+        isolated: false,
+        broadcast_flood: true,
+        forward_timer: 0,
+    };
     for attribute in attributes {
         match attribute {
             InfoBridgePort::State(state) => {
@@ -97,6 +103,7 @@ fn read_port(attributes: &[InfoBridgePort]) -> Port {
             InfoBridgePort::ForwardDelayTimer(hundredths) => port.forward_timer = *hundredths,
             InfoBridgePort::HairpinMode(on) => port.hairpin = *on,
             InfoBridgePort::Isolated(on) => port.isolated = *on,
+            InfoBridgePort::BroadcastFlood(on) => port.broadcast_flood = *on,
             _ => {}
         }
     }

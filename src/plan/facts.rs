@@ -111,6 +111,8 @@ pub struct Port {
     pub hairpin: bool,
     /// It talks to non-isolated ports only.
     pub isolated: bool,
+    /// Broadcasts of other ports leave through it (IFLA_BRPORT_BCAST_FLOOD); the bridge device's own always do.
+    pub broadcast_flood: bool,
     /// Hundredths of a second until its state changes (IFLA_BRPORT_FORWARD_DELAY_TIMER).
     pub forward_timer: u64,
 }

@@ -279,6 +279,15 @@ impl SecondHalf {
             let received = after.received.saturating_sub(before.received);
             (uplink.link.name.clone(), Traffic { sent, received })
         });
+        let answer = exchanges.at_bridge.iter().find_map(|exchange| exchange.answers().first());
+        let answering = match answer.map(|answer| answer.offer.sender.mac) {
+            // Without it the uplinks are judged instead.
+            Some(server) => {
+                let vlan = native_vlan(question.vlans.as_ref(), bridge);
+                kernel.learned_on(bridge, server, vlan).await.unwrap_or_default()
+            }
+            None => None,
+        };
         Ok(Facts {
             question,
             window: exchanges.window,
@@ -292,6 +301,7 @@ impl SecondHalf {
             traffic: traffic.collect(),
             uplinks: kernel.uplinks(bridge, |_| false).await.map_err(ports)?,
             firewall: firewall::read().await.unwrap_or_default(),
+            answering,
             hypervisor: diagnosis::hypervisor(),
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::dhcp::exchange::{Answer, Counters, Exchange, Identity};
 use crate::dhcp::expected::Fit;
-use crate::plan::facts::{Firewall, FirewallHook, IPTABLES_OPENING, Link, Traffic, Uplink};
+use crate::plan::facts::{Firewall, FirewallHook, IPTABLES_OPENING, Link, Port, Traffic, Uplink};
 use crate::plan::uplink;
 use crate::report::Error;
 use crate::report::probe_faults;
@@ -50,6 +50,8 @@ pub struct Facts<'a> {
     pub traffic: Vec<(String, Traffic)>,
     /// What may drop bridged frames.
     pub firewall: Firewall,
+    /// The port behind which the server sits that answered the bridge device.
+    pub answering: Option<Link>,
     /// The vendor, if this node is a virtual machine.
     pub hypervisor: Option<String>,
 }
@@ -117,19 +119,25 @@ fn other_place(facts: &Facts<'_>) -> Option<Error> {
 
 /// What most likely drops bridged frames, and what to do about it.
 fn dropper(facts: &Facts<'_>) -> (String, String) {
-    let isolated = |uplink: &Uplink| uplink.link.port.is_some_and(|port| port.isolated);
-    if facts.question.isolated && !facts.uplinks.is_empty() && facts.uplinks.iter().all(isolated) {
-        let name = facts.uplinks.first().map_or("UPLINK", |uplink| uplink.link.name.as_str());
+    if facts.question.isolated
+        && let Some(port) = leads_through(facts, |port| port.isolated)
+    {
         return (
-            format!("\"portIsolation\" is set and uplink {name} is isolated, too"),
-            format!("bridge link set dev {name} isolated off"),
+            format!("\"portIsolation\" is set and port {port} is isolated, too"),
+            format!("bridge link set dev {port} isolated off"),
+        );
+    }
+    if let Some(port) = leads_through(facts, |port| !port.broadcast_flood) {
+        return (
+            format!("port {port} has bcast_flood off"),
+            format!("bridge link set dev {port} bcast_flood on"),
         );
     }
     let firewall = &facts.firewall;
     let bridge = facts.bridge.bridge.as_ref();
-    let through_ip = bridge.is_some_and(|bridge| firewall.sees_frames_of(bridge));
+    let shown_to_ip = bridge.is_some_and(|bridge| firewall.sees_frames_of(bridge));
     let of_bridge = |hook: &&FirewallHook| hook.family == "bridge";
-    let of_ip = |hook: &&FirewallHook| through_ip && hook.family != "bridge";
+    let of_ip = |hook: &&FirewallHook| shown_to_ip && hook.family != "bridge";
     let forward = |hook: &&FirewallHook| of_ip(hook) && hook.hook == "forward";
     let hooks = || firewall.hooks.iter();
     // Whoever drops by default is a better suspect than a chain that merely exists.
@@ -140,12 +148,14 @@ fn dropper(facts: &Facts<'_>) -> (String, String) {
             hook.opening(&facts.bridge.name),
         );
     }
-    if through_ip {
+    // A table that translates addresses only drops nothing.
+    let of_iptables = shown_to_ip && firewall.legacy_tables.iter().any(|table| table != "nat");
+    if of_iptables || hooks().any(|hook| of_ip(&hook)) {
         let everywhere = firewall.call_iptables == Some(true);
         let per_bridge = bridge.is_some_and(|bridge| bridge.nf_call_iptables);
         let switch = if everywhere { "bridge-nf-call-iptables" } else { "nf_call_iptables of the bridge" };
         // Before and after FORWARD, most chains translate addresses and drop nothing.
-        let other = || hooks().find(of_ip).filter(|_| firewall.legacy_tables.is_empty());
+        let other = || hooks().find(of_ip).filter(|_| !of_iptables);
         let hook = dropping.or_else(|| hooks().find(forward)).or_else(other);
         let whose = match hook {
             Some(hook) if hook.policy_drop => format!("policy drop of {}", hook.owner()),
@@ -164,13 +174,30 @@ fn dropper(facts: &Facts<'_>) -> (String, String) {
             Some(hook) => hook.opening(&facts.bridge.name),
             None => IPTABLES_OPENING.to_string(),
         };
-        return (format!("br_netfilter: {switch} is 1, {whose}"), format!("{off}, or: {opening}"));
+        // Off for the whole node, it would cut pods off from services.
+        let unless =
+            if everywhere { ", where no Kubernetes needs it on for its service addresses" } else { "" };
+        return (format!("br_netfilter: {switch} is 1, {whose}"), format!("{opening}, or{unless}: {off}"));
     }
     (
-        "no nftables hook and no br_netfilter found".to_string(),
+        "no rule of nftables or iptables meets them".to_string(),
         "look for tc filters, eBPF programs and ebtables on the ports: tc filter show, ebtables -L"
             .to_string(),
     )
+}
+
+/// The port of this kind that the question must leave through: the one that the answer to the bridge device came in by,
+/// or, where the bridge did not learn that, its uplinks if all are.
+fn leads_through<'a>(facts: &'a Facts<'_>, kind: impl Fn(&Port) -> bool) -> Option<&'a str> {
+    let kind = |link: &Link| link.port.as_ref().is_some_and(&kind);
+    let link = match &facts.answering {
+        Some(link) => Some(link).filter(|link| kind(link)),
+        None if facts.uplinks.iter().all(|uplink| kind(&uplink.link)) => {
+            facts.uplinks.first().map(|uplink| &uplink.link)
+        }
+        None => None,
+    };
+    link.map(|link| link.name.as_str())
 }
 
 /// Somebody answers this client, but not with an offer.

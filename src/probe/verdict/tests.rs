@@ -37,7 +37,13 @@ fn bridge() -> Link {
 }
 
 fn uplink() -> Uplink {
-    let port = Port { state: PortState::Forwarding, hairpin: false, isolated: false, forward_timer: 0 };
+    let port = Port {
+        state: PortState::Forwarding,
+        hairpin: false,
+        isolated: false,
+        broadcast_flood: true,
+        forward_timer: 0,
+    };
     let vlans = PortVlans { pvid: Some(1), untagged: vec![VlanRange { first: 1, last: 1 }], tagged: vec![] };
     Uplink { link: Link { port: Some(port), ..link("ens192") }, vlans: Some(vlans) }
 }
@@ -71,6 +77,7 @@ fn silent<'a>(question: &'a Question, bridge: &'a Link) -> Facts<'a> {
         uplinks: vec![uplink()],
         traffic: vec![("ens192".into(), Traffic { sent: 9, received: 0 })],
         firewall: Firewall::default(),
+        answering: None,
         hypervisor: None,
     }
 }
@@ -163,14 +170,23 @@ fn another_identity_that_is_answered_accuses_the_mac() {
 #[test]
 fn another_place_that_is_answered_accuses_the_node() {
     for which in [0, 1] {
-        assert_verdict(Code::BridgedFramesDropped, "no nftables hook and no br_netfilter", |facts| {
+        assert_verdict(Code::BridgedFramesDropped, "no rule of nftables or iptables meets them", |facts| {
             answered(from_bridge(facts, which));
         });
     }
     assert_verdict(Code::BridgedFramesDropped, "bridge-nf-call-iptables is 1", |facts| {
         answered(from_bridge(facts, 0));
         facts.firewall.call_iptables = Some(true);
+        facts.firewall.legacy_tables = vec!["filter".into()];
     });
+    // What is shown to tables that are not there, or only translate addresses, is not dropped by them.
+    for tables in [vec![], vec!["nat".to_string()]] {
+        assert_verdict(Code::BridgedFramesDropped, "remedy: look for tc filters", |facts| {
+            answered(from_bridge(facts, 0));
+            facts.firewall.call_iptables = Some(true);
+            facts.firewall.legacy_tables = tables;
+        });
+    }
     let hook = |family, policy_drop| FirewallHook {
         family,
         table: "guard".into(),
@@ -202,7 +218,7 @@ fn another_place_that_is_answered_accuses_the_node() {
     // What iptables accepts, another table's chain drops all the same.
     assert_verdict(
         Code::BridgedFramesDropped,
-        "or: nft insert rule inet guard forward iifname '\"br0\"' accept",
+        "remedy: nft insert rule inet guard forward iifname '\"br0\"' accept, or, where no Kubernetes ",
         |facts| {
             answered(from_bridge(facts, 1));
             facts.firewall.call_iptables = Some(true);
@@ -223,7 +239,7 @@ fn another_place_that_is_answered_accuses_the_node() {
         facts.firewall.legacy_tables = vec!["filter".into()];
     });
     // Switched off, br_netfilter drops nothing.
-    assert_verdict(Code::BridgedFramesDropped, "no nftables hook and no br_netfilter", |facts| {
+    assert_verdict(Code::BridgedFramesDropped, "no rule of nftables or iptables meets them", |facts| {
         answered(from_bridge(facts, 0));
         facts.firewall.call_iptables = Some(false);
     });
@@ -238,13 +254,14 @@ fn the_bridges_own_switch_needs_the_module_and_adds_to_the_sysctl() {
         let mut facts = silent(&question, &bridge);
         answered(from_bridge(&mut facts, 0));
         facts.firewall.call_iptables = call_iptables;
-        verdict(&facts).advice().unwrap().split(", or: ").next().unwrap().to_string()
+        facts.firewall.legacy_tables = vec!["filter".into()];
+        verdict(&facts).advice().unwrap().rsplit(": ").next().unwrap().to_string()
     };
     let (everywhere, here) =
         ("sysctl -w net.bridge.bridge-nf-call-iptables=0", "ip link set br0 type bridge nf_call_iptables 0");
     assert_eq!(remedy(Some(true)), format!("{everywhere}; {here}"));
     assert_eq!(remedy(Some(false)), here);
-    assert!(remedy(None).starts_with("look for tc filters"), "{}", remedy(None));
+    assert!(remedy(None).starts_with("tc filter show"), "{}", remedy(None));
 }
 
 #[test]
@@ -255,6 +272,38 @@ fn an_isolated_uplink_is_no_firewall() {
         facts.uplinks[0].link.port.as_mut().unwrap().isolated = true;
     });
     assert!(code == Code::BridgedFramesDropped && text.contains("isolated off"), "{text}");
+    // So is a local port behind which the only server sits.
+    let (_, text) = judged(&question, |facts| {
+        answered(from_bridge(facts, 0));
+        facts.answering = Some(Link { name: "local".into(), ..uplink().link });
+        facts.answering.as_mut().unwrap().port.as_mut().unwrap().isolated = true;
+    });
+    assert!(text.contains("\"portIsolation\" is set") && text.contains("dev local isolated off"), "{text}");
+}
+
+#[test]
+fn a_port_that_passes_no_broadcasts_is_no_firewall() {
+    let unflooded = |name: &str| {
+        let mut link = uplink().link;
+        link.name = name.to_string();
+        link.port.as_mut().unwrap().broadcast_flood = false;
+        link
+    };
+    assert_verdict(Code::BridgedFramesDropped, "bridge link set dev ens192 bcast_flood on", |facts| {
+        answered(from_bridge(facts, 0));
+        facts.uplinks[0].link = unflooded("ens192");
+        facts.firewall.call_iptables = Some(true);
+    });
+    // The way that the answer came counts, where it is known.
+    assert_verdict(Code::BridgedFramesDropped, "bridge link set dev local bcast_flood on", |facts| {
+        answered(from_bridge(facts, 0));
+        facts.answering = Some(unflooded("local"));
+    });
+    assert_verdict(Code::BridgedFramesDropped, "look for tc filters", |facts| {
+        answered(from_bridge(facts, 0));
+        facts.uplinks[0].link = unflooded("ens192");
+        facts.answering = Some(uplink().link);
+    });
 }
 
 #[test]
