@@ -4,6 +4,7 @@
 mod support;
 
 use std::any::Any;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use dhcproto::v4::{DhcpOption, MessageType};
@@ -39,6 +40,7 @@ table! {
     the_pool_is_exhausted: [] "", exhausted_pool, {} => 110 ["exhausted pool"];
     the_server_knows_registered_clients_only: [] "", |lab| dnsmasq(lab, "--dhcp-ignore=tag:!known"), {} => 110 ["registered clients only"];
     the_server_ignores_this_mac: [] "", |lab| dnsmasq(lab, "--dhcp-host=02:00:00:00:00:99,ignore"), {} => 111 ["10.77.0.1 answers ", "but not 02:00:00:00:00:99", "denies this MAC"];
+    one_address_is_left_and_held_for_the_probe: [] "", held_address, {} => 111 ["its pool is exhausted", "not answered either", "free addresses"];
     a_switch_snoops: [] "", snooping_switch, {} => 111 ["DHCP snooping", "ephemeral"];
     a_hypervisor_drops_foreign_macs: [] "", foreign_macs_dropped, {} => 111 ["only this node's own MAC", "forged transmits"];
     br_netfilter_drops: [BridgeNetfilter] "", forward_drop, {"macspoofchk": true} => 112 ["br_netfilter", "bridge-nf-call-iptables", "sysctl -w"];
@@ -124,6 +126,22 @@ fn exhausted_pool(lab: &Lab) -> Guards {
     vec![Box::new(DhcpServer::with(lab, &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.100,3600"]))]
 }
 
+/// As ISC dhcpd does, which keeps an address for whom it was offered to: here for the first that asks, a probe.
+fn held_address(lab: &Lab) -> Guards {
+    let holder = Mutex::new(None);
+    let guards = faulty(lab, move |question| {
+        let mut holder = holder.lock().unwrap();
+        let holder = holder.get_or_insert(question.chaddr().to_vec());
+        if holder == question.chaddr() { vec![answer(question, MessageType::Offer, |_| {})] } else { vec![] }
+    });
+    let pod = lab.pod();
+    let conf = vm_conf(json!({"dhcpProbe": true}));
+    lab.add(&conf, &pod).ok();
+    lab.del(&conf, &pod).ok();
+    lab.wait_until_probes_are_gone("br0");
+    guards
+}
+
 fn faulty(lab: &Lab, answers: impl Fn(&dhcproto::v4::Message) -> Vec<Vec<u8>> + Send + 'static) -> Guards {
     lab.lan.ip("address add 10.77.0.1/24 dev lan0");
     vec![Box::new(FaultyServer::start(&lab.lan, "lan0", answers))]
@@ -170,8 +188,9 @@ fn probe_mac(lab: &Lab) -> Vec<u8> {
 
 fn snooping_switch(lab: &Lab) -> Guards {
     let source: String = probe_mac(lab).iter().map(|byte| format!("{byte:02x}")).collect();
-    // chaddr lies 28 bytes into the message, behind 8 bytes of UDP header.
-    switch(lab, &format!("ether type ip udp dport 67 @th,288,48 != 0x{source}"))
+    let own = lab.port("br0")["address"].as_str().unwrap().replace(':', "");
+    // chaddr lies 28 bytes into the message, behind 8 bytes of UDP header. Both who ask for themselves pass.
+    switch(lab, &format!("ether type ip udp dport 67 @th,288,48 != 0x{source} @th,288,48 != 0x{own}"))
 }
 
 fn foreign_macs_dropped(lab: &Lab) -> Guards {

@@ -8,6 +8,7 @@ use crate::plan::facts::{Firewall, FirewallHook, IPTABLES_OPENING, Link, Port, T
 use crate::plan::uplink;
 use crate::report::Error;
 use crate::report::probe_faults;
+use crate::request::mac::MacAddress;
 use crate::request::vlan::Vlans;
 
 use super::{EXCHANGE_MIN, Question, evidence};
@@ -96,12 +97,23 @@ fn bad_offer(facts: &Facts<'_>) -> Option<Error> {
 fn other_identity(facts: &Facts<'_>) -> Option<Error> {
     let [asked, second] = facts.on_port.as_slice() else { return None };
     let answer = second.answers.first()?;
-    Some(probe_faults::mac_denied(
-        asked.identity.chaddr,
-        second.identity.chaddr,
-        facts.question.place(),
-        &answer.offer,
-    ))
+    let (client, source) = (asked.identity.chaddr, second.identity.chaddr);
+    let denied = match stranger_unanswered(facts, source) {
+        Some(own) => {
+            probe_faults::only_probe_answered(client, source, own, facts.question.place(), &answer.offer)
+        }
+        None => probe_faults::mac_denied(client, source, facts.question.place(), &answer.offer),
+    };
+    Some(denied)
+}
+
+/// The bridge's own MAC, if its question from the bridge device, where the probe's is answered, is not: a server that
+/// answers the probe's address may hold an offer for it since an earlier probe, and have nothing for anyone else.
+fn stranger_unanswered(facts: &Facts<'_>, source: MacAddress) -> Option<MacAddress> {
+    let asked = facts.at_bridge.as_ref().ok()?;
+    let of = |mac| asked.iter().find(move |asked| asked.identity.chaddr == mac);
+    let own = of(facts.bridge.mac?).filter(|own| own.counters.sent > 0 && own.answers.is_empty())?;
+    of(source).filter(|probe| !probe.answers.is_empty()).map(|_| own.identity.chaddr)
 }
 
 /// From the bridge device, somebody is answered.

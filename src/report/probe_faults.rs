@@ -57,6 +57,27 @@ pub fn mac_denied(client: MacAddress, source: MacAddress, place: Place<'_>, offe
     .remedy("look for this MAC in the server's deny list and reservations; if the switch verifies MACs, set \"dhcpProbe\": {\"clientMac\": \"ephemeral\"}")
 }
 
+/// Code 111: the node's probe address is answered, and no other one that asked.
+pub fn only_probe_answered(
+    client: MacAddress,
+    source: MacAddress,
+    own: MacAddress,
+    place: Place<'_>,
+    offer: &Offer,
+) -> Error {
+    Error::new(
+        Code::MacDenied,
+        format!(
+            "DHCP server {} answers {source} but not {client} on {place}: its pool is exhausted, it knows registered clients only, or it denies this MAC",
+            offer.sender.server
+        ),
+    )
+    .evidence(format!(
+        "{own}, the bridge's own MAC, is not answered either: {source} may only have an address that the server holds for it since an earlier probe"
+    ))
+    .remedy("look at the server's log, its free addresses and its list of known clients")
+}
+
 /// Code 111: only the node's own address is answered.
 pub fn only_own_mac(own: MacAddress, place: Place<'_>, offer: &Offer) -> Error {
     Error::new(

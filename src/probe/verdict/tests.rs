@@ -163,7 +163,15 @@ fn another_identity_that_is_answered_accuses_the_mac() {
     assert_verdict(Code::MacDenied, "denies this MAC", |facts| {
         answered(&mut facts.on_port[1]);
         answered(from_bridge(facts, 1));
+        answered(from_bridge(facts, 2));
     });
+    // One whose offer the server holds from an earlier probe proves nothing about the others.
+    let (code, text) = judged(&question(), |facts| {
+        answered(&mut facts.on_port[1]);
+        answered(from_bridge(facts, 1));
+    });
+    assert!(code == Code::MacDenied && text.contains("pool is exhausted"), "{text}");
+    assert!(text.contains("an earlier probe") && !text.contains("ephemeral"), "{text}");
     assert_verdict(Code::MacDenied, "only this node's own MAC", |facts| answered(from_bridge(facts, 2)));
 }
 
