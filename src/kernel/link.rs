@@ -6,7 +6,7 @@ use rtnetlink::packet_route::link::{
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
-use crate::plan::facts::{Bridge, Link, Port, PortState};
+use crate::plan::facts::{Bridge, Link, Port, PortState, Stp};
 use crate::request::mac::MacAddress;
 
 /// USER_HZ: the kernel gives bridge times to user space in hundredths of a second.
@@ -72,7 +72,13 @@ fn read_bridge(attributes: &[InfoBridge]) -> Bridge {
         match attribute {
             InfoBridge::VlanFiltering(on) => bridge.vlan_filtering = *on,
             InfoBridge::VlanDefaultPvid(pvid) => bridge.default_pvid = *pvid,
-            InfoBridge::StpState(state) => bridge.stp = *state == BridgeStpState::KernelStp,
+            InfoBridge::StpState(state) => {
+                bridge.stp = match state {
+                    BridgeStpState::Disabled => Stp::Off,
+                    BridgeStpState::KernelStp => Stp::Kernel,
+                    _ => Stp::Daemon,
+                };
+            }
             InfoBridge::NfCallIpTables(on) => bridge.nf_call_iptables = *on,
             InfoBridge::ForwardDelay(hundredths) => bridge.forward_delay = hundredths.div_ceil(USER_HZ),
             _ => {}
@@ -108,4 +114,15 @@ fn read_port(attributes: &[InfoBridgePort]) -> Port {
         }
     }
     port
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spanning_tree_is_on_whoever_runs_it() {
+        let seen = [0, 1, 2].map(|state: u32| read_bridge(&[InfoBridge::StpState(state.into())]).stp);
+        assert_eq!(seen, [Stp::Off, Stp::Kernel, Stp::Daemon]);
+    }
 }

@@ -10,7 +10,7 @@ pub mod uplink;
 
 use std::time::Duration;
 
-use crate::plan::facts::{BridgeSeen, Link};
+use crate::plan::facts::{BridgeSeen, Link, Stp};
 use crate::plan::names::Label;
 use crate::plan::step::{BridgeSpec, PortSpec, Step, VethSpec, VlanSpec};
 use crate::report::{Error, faults};
@@ -168,7 +168,7 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
 
 /// How long the kernel's STP keeps a new port from forwarding: listening, then learning.
 pub fn forward_delay(link: &Link) -> Option<Duration> {
-    let bridge = link.bridge.as_ref().filter(|bridge| bridge.stp)?;
+    let bridge = link.bridge.as_ref().filter(|bridge| bridge.stp == Stp::Kernel)?;
     Some(Duration::from_secs(2 * u64::from(bridge.forward_delay)))
 }
 

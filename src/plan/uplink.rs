@@ -1,6 +1,6 @@
 //! Whether frames of the attachment can leave the node: the verdict over the bridge's uplinks.
 
-use crate::plan::facts::{Bridge, Link, Port, PortState, Uplink};
+use crate::plan::facts::{Bridge, Link, Port, PortState, Stp, Uplink};
 use crate::report::{Error, faults, probe_faults};
 use crate::request::vlan::{VlanRange, Vlans, merged};
 
@@ -107,10 +107,12 @@ pub fn forwards(name: &str, bridge: &Bridge, uplinks: &[Uplink]) -> Result<(), E
     }
     let shown: Vec<String> =
         states.iter().map(|(link, port)| format!("{} {}", link.name, port.state)).collect();
-    if !bridge.stp {
+    if bridge.stp == Stp::Off {
         return Err(probe_faults::uplink_switched_off(name, &shown, &first.name));
     }
-    let left = states.iter().filter_map(|(_, port)| {
+    // The kernel's timers say nothing about a daemon's plans.
+    let timed = states.iter().filter(|_| bridge.stp == Stp::Kernel);
+    let left = timed.filter_map(|(_, port)| {
         let timer = port.forward_timer.div_ceil(100);
         match port.state {
             PortState::Listening => Some(timer + u64::from(bridge.forward_delay)),
@@ -133,6 +135,23 @@ fn describe(uplink: &Uplink) -> String {
 mod tests {
     use super::*;
     use crate::plan::facts::PortVlans;
+    use crate::report::Code;
+
+    #[test]
+    fn a_daemons_spanning_tree_is_on() {
+        let port = Port {
+            state: PortState::Listening,
+            hairpin: false,
+            isolated: false,
+            broadcast_flood: true,
+            forward_timer: 100,
+        };
+        let uplink = Uplink { link: Link { port: Some(port), ..Link::plain("ens192") }, vlans: None };
+        let bridge = Bridge { stp: Stp::Daemon, forward_delay: 15, ..Bridge::default() };
+        let error = forwards("br0", &bridge, &[uplink]).unwrap_err();
+        assert_eq!(error.code, Code::NotForwarding);
+        assert!(error.msg().ends_with("(ens192 listening): STP blocks it"), "{}", error.msg());
+    }
 
     #[test]
     fn the_remedy_brings_every_missing_vlan_to_an_uplink() {

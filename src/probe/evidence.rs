@@ -30,7 +30,7 @@ pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {
     if let Some(bridge) = &facts.bridge.bridge {
         lines.push(format!(
             "STP {}, forward delay {} s, vlan_filtering {}",
-            if bridge.stp { "on" } else { "off" },
+            bridge.stp,
             bridge.forward_delay,
             if bridge.vlan_filtering { "on" } else { "off" }
         ));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::output::Tone;
-use crate::plan::facts::{BridgeSeen, Firewall, FirewallHook, Link, Uplink};
+use crate::plan::facts::{BridgeSeen, Firewall, FirewallHook, Link, Stp, Uplink};
 use crate::plan::names::Label;
 use crate::plan::{forward_delay, uplink, usable_bridge};
 use crate::probe::report::Report;
@@ -195,7 +195,7 @@ fn vlan_filtering(seen: &Seen, link: &Link) -> Check {
 
 fn stp(name: &str, link: &Link) -> Check {
     match forward_delay(link) {
-        None => Check::ok("stp", "off"),
+        None => Check::ok("stp", link.bridge.as_ref().map_or(Stp::Off, |bridge| bridge.stp).to_string()),
         Some(delay) => Check::warn(
             "stp",
             format!("on: a new port drops all frames, DHCP's too, for {} s", delay.as_secs()),

@@ -5,7 +5,7 @@ use crate::dhcp::exchange::Timing;
 use crate::dhcp::expected::Expected;
 use crate::dhcp::reply::{Malformed, Offer, Received, Refusal, Sender, read};
 use crate::dhcp::samples::{self, client_mac};
-use crate::plan::facts::{Bridge, Port, PortState, PortVlans};
+use crate::plan::facts::{Bridge, Port, PortState, PortVlans, Stp};
 use crate::report::Code;
 use crate::request::mac::MacAddress;
 use crate::request::name::InterfaceName;
@@ -31,8 +31,13 @@ fn link(name: &str) -> Link {
 }
 
 fn bridge() -> Link {
-    let kind =
-        Bridge { vlan_filtering: true, default_pvid: 1, stp: true, forward_delay: 15, ..Bridge::default() };
+    let kind = Bridge {
+        vlan_filtering: true,
+        default_pvid: 1,
+        stp: Stp::Kernel,
+        forward_delay: 15,
+        ..Bridge::default()
+    };
     Link { bridge: Some(kind), master: None, ..link("br0") }
 }
 
