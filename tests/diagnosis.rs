@@ -37,6 +37,7 @@ macro_rules! table {
 
 table! {
     nobody_answers: [] "", |_| vec![], {} => 110 ["no DHCP server answers on bridge br0", "exhausted pool", "uplinks: ens192 (carrier, forwarding"];
+    the_answers_come_tagged: [] "", |lab| tagging(lab, 5), {} => 110 ["no DHCP server answers on bridge br0 untagged: ", "replies came tagged VLAN 5", "untag VLAN 5"];
     the_pool_is_exhausted: [] "", exhausted_pool, {} => 110 ["exhausted pool"];
     the_server_knows_registered_clients_only: [] "", |lab| dnsmasq(lab, "--dhcp-ignore=tag:!known"), {} => 110 ["registered clients only"];
     the_server_ignores_this_mac: [] "", |lab| dnsmasq(lab, "--dhcp-host=02:00:00:00:00:99,ignore"), {} => 111 ["10.77.0.1 answers ", "but not 02:00:00:00:00:99", "denies this MAC"];
@@ -94,6 +95,14 @@ fn without_a_fault_the_same_labs_answer() {
 }
 
 #[test]
+fn a_tag_of_priority_alone_is_none() {
+    let lab = Lab::new("");
+    let _guards = tagging(&lab, 0);
+    let pod = lab.pod();
+    lab.add(&vm_conf(json!({"runtimeConfig": {"mac": MAC}, "dhcpProbe": true})), &pod).ok();
+}
+
+#[test]
 fn a_server_that_pings_first_is_waited_for() {
     let lab = Lab::new("");
     let _server = DhcpServer::with(&lab, &["--dhcp-range=10.77.0.100,10.77.0.200,3600"]);
@@ -145,6 +154,11 @@ fn held_address(lab: &Lab) -> Guards {
 fn faulty(lab: &Lab, answers: impl Fn(&dhcproto::v4::Message) -> Vec<Vec<u8>> + Send + 'static) -> Guards {
     lab.lan.ip("address add 10.77.0.1/24 dev lan0");
     vec![Box::new(FaultyServer::start(&lab.lan, "lan0", answers))]
+}
+
+fn tagging(lab: &Lab, vlan: u16) -> Guards {
+    lab.lan.ip("address add 10.77.0.1/24 dev lan0");
+    vec![Box::new(FaultyServer::tagging(&lab.lan, "lan0", vlan))]
 }
 
 fn refusing(lab: &Lab) -> Guards {

@@ -28,11 +28,11 @@ pub async fn drive(exchanges: &mut [Exchange], socket: &AsyncPacketSocket) -> io
         let hear = |exchanges: &mut [Exchange], frame: &[u8]| {
             exchanges.iter_mut().for_each(|exchange| exchange.receive(frame, start.elapsed()));
         };
-        hear(exchanges, &buffer[..received?]);
+        hear(exchanges, &buffer[received?]);
         // All offers in hand count, also those behind the first.
         for _ in 1..BATCH {
             match socket.try_receive(&mut buffer) {
-                Ok(length) => hear(exchanges, &buffer[..length]),
+                Ok(frame) => hear(exchanges, &buffer[frame]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }

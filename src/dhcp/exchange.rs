@@ -72,6 +72,10 @@ pub struct Counters {
     pub other_exchanges: u32,
     /// Replies with our transaction number for another hardware address.
     pub other_clients: u32,
+    /// Frames to DHCP clients with a VLAN's tag.
+    pub tagged: u32,
+    /// The VLAN of the last of those.
+    pub last_tagged: Option<u16>,
     /// Malformed replies.
     pub malformed: u32,
     /// What was wrong with the last of those.
@@ -173,11 +177,15 @@ impl Exchange {
         let counters = &mut self.counters;
         counters.frames = counters.frames.saturating_add(1);
         let received = reply::read(frame, self.xid, self.identity.chaddr);
-        if received != Received::Unrelated {
+        if !matches!(received, Received::Unrelated | Received::Tagged(_)) {
             counters.replies = counters.replies.saturating_add(1);
         }
         match received {
             Received::Unrelated => {}
+            Received::Tagged(vlan) => {
+                counters.tagged = counters.tagged.saturating_add(1);
+                counters.last_tagged = Some(vlan);
+            }
             Received::OtherExchange(xid) if self.siblings.contains(&xid) => {
                 counters.sibling_exchanges = counters.sibling_exchanges.saturating_add(1);
             }

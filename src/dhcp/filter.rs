@@ -23,7 +23,7 @@ const PACKET_TYPE: u32 = 0xffff_f004;
 const PACKET_OUTGOING: u32 = 4;
 
 /// Unfragmented UDP over IPv4 to the DHCP client port, received rather than sent, with one VLAN tag or none: the kernel
-/// takes the outermost tag out of a received frame before it asks.
+/// takes the outermost tag out of a received frame before it asks. What is tagged is heard to be told of.
 ///
 /// Instruction, steps to skip if true, steps to skip if false, operand.
 const PROGRAM: [(u16, u8, u8, u32); 24] = [

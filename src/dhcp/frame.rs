@@ -21,8 +21,6 @@ pub struct Datagram<'a> {
     pub source_mac: MacAddress,
     /// IPv4 source.
     pub source_ip: Ipv4Addr,
-    /// Outermost VLAN identifier that was still in the frame; a tag of VLAN 0 carries priority only and counts as none.
-    pub vlan: Option<u16>,
     /// The UDP payload.
     pub message: &'a [u8],
 }
@@ -32,6 +30,9 @@ pub struct Datagram<'a> {
 pub enum Unusable {
     /// Other traffic.
     Unrelated,
+    /// For a DHCP client in the VLAN with this identifier, the outermost one: an IP stack takes no tagged frame. A tag of
+    /// VLAN 0 carries priority only and counts as none.
+    Tagged(u16),
     /// For a DHCP client, but no client's IP stack would take it.
     Malformed(BadFrame),
 }
@@ -95,7 +96,7 @@ pub fn broadcast(source: MacAddress, message: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`Unusable::Unrelated`] for other traffic, [`Unusable::Malformed`] for what no client would accept.
 pub fn parse(frame: &[u8]) -> Result<Datagram<'_>, Unusable> {
-    use Unusable::{Malformed, Unrelated};
+    use Unusable::{Malformed, Tagged, Unrelated};
 
     let source_mac = MacAddress::new(array(frame, 6).ok_or(Unrelated)?).map_err(|_| Unrelated)?;
     let mut vlan = None;
@@ -125,6 +126,9 @@ pub fn parse(frame: &[u8]) -> Result<Datagram<'_>, Unusable> {
         return Err(Unrelated);
     }
 
+    if let Some(vlan) = vlan {
+        return Err(Tagged(vlan));
+    }
     if sum(0, header) != u16::MAX {
         return Err(Malformed(BadFrame::HeaderChecksum));
     }
@@ -142,7 +146,6 @@ pub fn parse(frame: &[u8]) -> Result<Datagram<'_>, Unusable> {
     Ok(Datagram {
         source_mac,
         source_ip: Ipv4Addr::from([header[12], header[13], header[14], header[15]]),
-        vlan,
         message,
     })
 }
@@ -203,26 +206,37 @@ mod tests {
     fn what_a_client_would_take_is_taken() {
         let plain = Wrapping::default();
         let cases = [
-            ("plain", plain.clone(), None),
-            ("802.1Q", Wrapping { tags: vec![(0x8100, 0x6078)], ..plain.clone() }, Some(0x78)),
-            ("priority tag", Wrapping { tags: vec![(0x8100, 0xe000)], ..plain.clone() }, None),
-            ("QinQ", Wrapping { tags: vec![(0x88a8, 5), (0x8100, 7)], ..plain.clone() }, Some(5)),
-            ("IP options", Wrapping { ip_options: vec![1; 40], ..plain.clone() }, None),
-            ("no UDP checksum", Wrapping { udp_checksum: 0, ..plain.clone() }, None),
-            ("partial UDP checksum", Wrapping { udp_checksum: 0x1234, ..plain.clone() }, None),
-            ("don't fragment", Wrapping { fragment: 0x4000, ..plain.clone() }, None),
-            ("padded", Wrapping { padding: 46, ..plain.clone() }, None),
-            ("server on another port", Wrapping { source_port: 1067, ..plain.clone() }, None),
+            ("plain", plain.clone()),
+            ("priority tag", Wrapping { tags: vec![(0x8100, 0xe000)], ..plain.clone() }),
+            ("IP options", Wrapping { ip_options: vec![1; 40], ..plain.clone() }),
+            ("no UDP checksum", Wrapping { udp_checksum: 0, ..plain.clone() }),
+            ("partial UDP checksum", Wrapping { udp_checksum: 0x1234, ..plain.clone() }),
+            ("don't fragment", Wrapping { fragment: 0x4000, ..plain.clone() }),
+            ("padded", Wrapping { padding: 46, ..plain.clone() }),
+            ("server on another port", Wrapping { source_port: 1067, ..plain.clone() }),
         ];
-        for (name, wrapping, vlan) in cases {
+        for (name, wrapping) in cases {
             let frame = wrapping.around(b"message");
             let expected = Datagram {
                 source_mac: samples::server_mac(),
                 source_ip: samples::SERVER,
-                vlan,
                 message: b"message",
             };
             assert_eq!(parse(&frame), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_vlans_frame_is_told_apart_whatever_is_wrong_with_it() {
+        let cases = [
+            (vec![(0x8100, 0x6078)], 0, 0x78),
+            (vec![(0x88a8, 5), (0x8100, 7)], 0, 5),
+            (vec![(0x8100, 0xe000), (0x8100, 7)], 0, 7),
+            (vec![(0x8100, 5)], 0x2000, 5),
+        ];
+        for (tags, fragment, vlan) in cases {
+            let wrapping = Wrapping { tags, fragment, ..Wrapping::default() };
+            assert_eq!(parse(&wrapping.around(b"message")), Err(Unusable::Tagged(vlan)));
         }
     }
 

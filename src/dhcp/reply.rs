@@ -16,6 +16,8 @@ use crate::request::mac::MacAddress;
 pub enum Received {
     /// No DHCP reply at all.
     Unrelated,
+    /// A frame for DHCP clients in the VLAN with this identifier, whose tag it carries: no reply for an untagged client.
+    Tagged(u16),
     /// A DHCP reply that no client would accept.
     Malformed(Malformed),
     /// A reply to another transaction, of this client or another one; has its number.
@@ -77,8 +79,6 @@ pub struct Sender {
     pub ip: Ipv4Addr,
     /// Relay that passed the reply on (`giaddr`), if any.
     pub relay: Option<Ipv4Addr>,
-    /// VLAN tag that the frame still carried.
-    pub vlan: Option<u16>,
 }
 
 /// A DHCPNAK.
@@ -116,6 +116,7 @@ pub fn read(frame: &[u8], xid: u32, chaddr: MacAddress) -> Received {
     match frame::parse(frame) {
         Ok(datagram) => message(&datagram, xid, chaddr).unwrap_or_else(Received::Malformed),
         Err(Unusable::Unrelated) => Received::Unrelated,
+        Err(Unusable::Tagged(vlan)) => Received::Tagged(vlan),
         Err(Unusable::Malformed(bad)) => Received::Malformed(Malformed::Frame(bad)),
     }
 }
@@ -149,7 +150,6 @@ fn message(datagram: &Datagram<'_>, xid: u32, chaddr: MacAddress) -> Result<Rece
         mac: datagram.source_mac,
         ip: datagram.source_ip,
         relay: Some(message.giaddr()).filter(|relay| !relay.is_unspecified()),
-        vlan: datagram.vlan,
     };
     match options.byte(53).ok_or(Malformed::NoMessageType)? {
         2 => offer(sender, message.yiaddr(), &options).map(Received::Offered),
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_complete_offer_is_read_completely() {
         let expected = Offer {
-            sender: Sender { server: SERVER, mac: server_mac(), ip: SERVER, relay: None, vlan: None },
+            sender: Sender { server: SERVER, mac: server_mac(), ip: SERVER, relay: None },
             address: OFFERED,
             mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
             routers: vec![SERVER],
@@ -259,7 +259,8 @@ mod tests {
             "the source stands in for the server identifier"
         );
         let tagged = Wrapping { tags: vec![(0x8100, 120)], ..Wrapping::default() };
-        assert_eq!(offered(&tagged.around(&samples::reply(OFFER))).sender.vlan, Some(120));
+        let tagged = tagged.around(&samples::reply(OFFER));
+        assert_eq!(read(&tagged, XID, client_mac()), Received::Tagged(120));
     }
 
     #[test]

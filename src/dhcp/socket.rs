@@ -2,12 +2,16 @@
 //!
 //! It belongs to the network namespace of the thread that opened it, wherever it is used later.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::ifaddrs::getifaddrs;
+use nix::libc;
+use nix::sys::socket::sockopt::SetBool;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, LinkAddr, MsgFlags, SockFlag, SockType, sendmsg, sendto, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, LinkAddr, MsgFlags, SetSockOpt, SockFlag, SockType,
+    recvmsg, sendmsg, sendto, socketpair,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -23,6 +27,20 @@ const ETH_P_ALL: u16 = 3;
 
 /// Frames that may wait in a new socket before its filter counts; more would be a stream that never ends.
 const STRAYS: usize = 4096;
+
+/// Bytes of a VLAN tag, and where it stands in a frame: behind the two addresses.
+const TAG: usize = 4;
+const TAG_AT: usize = 12;
+
+/// The option by which a packet socket tells each frame's VLAN tag beside it, as the kernel keeps it (packet(7)).
+#[derive(Clone)]
+struct PacketAuxdata;
+nix::setsockopt_impl!(PacketAuxdata, libc::SOL_PACKET, libc::PACKET_AUXDATA, bool, SetBool);
+
+/// `struct tpacket_auxdata` of linux/if_packet.h: its size, and where its status and its tag are.
+const AUXDATA: usize = 20;
+const AUXDATA_TCI: usize = 16;
+const AUXDATA_TPID: usize = 18;
 
 /// Opened in a namespace, not yet known to an event loop.
 #[derive(Debug)]
@@ -49,6 +67,7 @@ impl PacketSocket {
         let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(protocol))?;
         socket.attach_filter(&filter::dhcp_client(ifindex))?;
+        PacketAuxdata.set(&socket, &true)?;
         // What came between the two calls was not asked for.
         for _ in 0..STRAYS {
             if (&socket).read(&mut [0; 1]).is_err() {
@@ -131,14 +150,14 @@ impl AsyncPacketSocket {
         }
     }
 
-    /// Waits for a frame and puts it into the buffer, cut to its size; returns the length.
+    /// Waits for a frame and puts it into the buffer as it was on the wire, cut to its size; returns where it is there.
     ///
     /// # Errors
     /// ENETDOWN once when the interface goes down.
-    pub async fn receive(&self, buffer: &mut [u8; FRAME_MAX]) -> io::Result<usize> {
+    pub async fn receive(&self, buffer: &mut [u8; FRAME_MAX]) -> io::Result<Range<usize>> {
         loop {
             let mut ready = self.socket.readable().await?;
-            if let Ok(received) = ready.try_io(|socket| socket.get_ref().read(buffer)) {
+            if let Ok(received) = ready.try_io(|socket| take(socket.get_ref(), buffer)) {
                 return received;
             }
         }
@@ -148,7 +167,35 @@ impl AsyncPacketSocket {
     ///
     /// # Errors
     /// `WouldBlock` if there is none, else as [`Self::receive`].
-    pub fn try_receive(&self, buffer: &mut [u8; FRAME_MAX]) -> io::Result<usize> {
-        self.socket.get_ref().read(buffer)
+    pub fn try_receive(&self, buffer: &mut [u8; FRAME_MAX]) -> io::Result<Range<usize>> {
+        take(self.socket.get_ref(), buffer)
     }
+}
+
+/// Takes a frame, and puts the tag that the kernel took out of it back to where it was.
+fn take(socket: &Socket, buffer: &mut [u8; FRAME_MAX]) -> io::Result<Range<usize>> {
+    let mut beside = nix::cmsg_space!([u8; AUXDATA]);
+    let mut parts = [IoSliceMut::new(&mut buffer[TAG..])];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut beside), MsgFlags::MSG_DONTWAIT)?;
+    let end = TAG + message.bytes;
+    let Some(tag) = message.cmsgs()?.find_map(|beside| tag(&beside)) else { return Ok(TAG..end) };
+    buffer.copy_within(TAG..TAG + TAG_AT, 0);
+    buffer[TAG_AT..TAG_AT + TAG].copy_from_slice(&tag);
+    Ok(0..end)
+}
+
+/// The VLAN tag that came beside a frame, if it had one.
+fn tag(beside: &ControlMessageOwned) -> Option<[u8; TAG]> {
+    let ControlMessageOwned::Unknown(message) = beside else { return None };
+    let header = &message.cmsg_header;
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+        return None;
+    }
+    let half = |at: usize| message.data_bytes.get(at..)?.first_chunk().copied().map(u16::from_ne_bytes);
+    let status = u32::from_ne_bytes(*message.data_bytes.first_chunk()?);
+    if status & libc::TP_STATUS_VLAN_VALID == 0 {
+        return None;
+    }
+    let ([a, b], [c, d]) = (half(AUXDATA_TPID)?.to_be_bytes(), half(AUXDATA_TCI)?.to_be_bytes());
+    Some([a, b, c, d])
 }

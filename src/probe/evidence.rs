@@ -67,6 +67,9 @@ fn told(place: &str, asked: &Asked) -> String {
             line.push_str(&format!(", {count} {what}"));
         }
     }
+    if let Some(vlan) = counters.last_tagged {
+        line.push_str(&format!(", {} replies tagged VLAN {vlan}", counters.tagged));
+    }
     match answers.first() {
         Some(Answer { offer, after }) => line.push_str(&format!(
             "; offered {} by {} ({}) after {} ms",

@@ -249,8 +249,12 @@ fn replies_to_others(facts: &Facts<'_>) -> Option<Error> {
 
 fn silence(facts: &Facts<'_>) -> Error {
     let sent = facts.on_port.iter().map(|asked| asked.counters.sent).sum();
-    let error = probe_faults::no_offer(facts.question.place(), facts.question.timeout, sent)
-        .evidence("an exhausted pool and a server for registered clients only look the same");
+    let (place, timeout) = (facts.question.place(), facts.question.timeout);
+    let error = match other_vlan(facts) {
+        Some((count, vlan)) => probe_faults::tagged_only(place, count, vlan),
+        None => probe_faults::no_offer(place, timeout, sent),
+    };
+    let error = error.evidence("an exhausted pool and a server for registered clients only look the same");
     let error = match (suspect(facts), error.advice().map(str::to_string)) {
         (Some(hook), Some(advice)) => error.remedy(format!(
             "{advice}; unless this node's own rules drop it: {}",
@@ -271,6 +275,13 @@ fn silence(facts: &Facts<'_>) -> Error {
         )),
         None => error,
     }
+}
+
+/// How many replies came with the tag of a VLAN that the attachment is not in, and which.
+fn other_vlan(facts: &Facts<'_>) -> Option<(u32, u16)> {
+    let counters = &facts.on_port.first()?.counters;
+    let own = |vlan: &u16| facts.question.vlans.as_ref().is_some_and(|vlans| vlans.contains(*vlan));
+    counters.last_tagged.filter(|vlan| !own(vlan)).map(|vlan| (counters.tagged, vlan))
 }
 
 /// The chain that may drop what both places sent or got: one before or after the bridge, and where only a port was asked,

@@ -44,6 +44,19 @@ pub fn no_offer(place: Place<'_>, timeout: Duration, sent: u32) -> Error {
     .remedy("check that the DHCP server runs and serves this segment (relay, VLAN on the switch port), then its pool and its list of known clients")
 }
 
+/// Code 110: what answers does so in a VLAN whose tag no guest's IP stack takes.
+pub fn tagged_only(place: Place<'_>, count: u32, vlan: u16) -> Error {
+    Error::new(
+        Code::NoOffer,
+        format!(
+            "no DHCP server answers on {place} untagged: {count} replies came tagged VLAN {vlan}, which a guest's IP stack drops"
+        ),
+    )
+    .remedy(format!(
+        "untag VLAN {vlan} on the switch port behind the uplink (native VLAN), or attach in it: \"vlan\": {vlan}, with vlan_filtering 1 on the bridge and VLAN {vlan} on the uplink"
+    ))
+}
+
 /// Code 111: the node's probe address is answered.
 pub fn mac_denied(client: MacAddress, source: MacAddress, place: Place<'_>, offer: &Offer) -> Error {
     Error::new(

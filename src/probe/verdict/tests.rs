@@ -152,6 +152,25 @@ fn rules_that_both_places_meet_are_suspects_of_silence() {
 }
 
 #[test]
+fn replies_with_another_vlans_tag_are_told_beside_the_silence() {
+    let tagged = |facts: &mut Facts<'_>| {
+        let counters = &mut facts.on_port[0].counters;
+        (counters.tagged, counters.last_tagged) = (3, Some(5));
+    };
+    assert_verdict(
+        Code::NoOffer,
+        "no DHCP server answers on bridge br0 untagged: 3 replies came tagged",
+        tagged,
+    );
+    assert_verdict(Code::NoOffer, "untag VLAN 5 on the switch port", tagged);
+    // A trunk's tagged VLANs have clients of their own.
+    let tagged_5 = Vlans { native: 1, tagged: vec![VlanRange::single(5)], keep_default: false };
+    let (code, text) = judged(&Question { vlans: Some(tagged_5), ..question() }, tagged);
+    assert!(code == Code::NoOffer && text.contains("and no reply within"), "{text}");
+    assert!(text.contains("3 replies tagged VLAN 5"), "{text}");
+}
+
+#[test]
 fn a_question_that_was_never_asked_accuses_nobody() {
     assert_verdict(Code::Deadline, "this node is overloaded", |facts| {
         facts.on_port.iter_mut().for_each(|asked| asked.counters.sent = 0);
@@ -347,7 +366,7 @@ fn unexpected_offers_accuse_their_server_or_their_subnet() {
 
 #[test]
 fn bad_replies_are_named() {
-    let sender = Sender { relay: None, vlan: None, ..offer().sender };
+    let sender = Sender { relay: None, ..offer().sender };
     assert_verdict(Code::BadReplies, "NAK instead of an offer (\"wrong network\")", |facts| {
         facts.on_port[0].counters.last_refusal =
             Some(Refusal { sender, message: Some("wrong network".into()) });
