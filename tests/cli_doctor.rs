@@ -4,12 +4,12 @@ mod support;
 
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::feature::{Feature, needs};
 use support::guest::DhcpServer;
 use support::namespace::text;
 use support::plugin::executable;
-use support::{Lab, wait_until};
+use support::{Lab, vm_conf, wait_until};
 
 fn by_hand(lab: &Lab, line: &str) -> Output {
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -82,6 +82,27 @@ fn each_fault_is_the_one_check_that_fails() {
         assert!(said.starts_with("FAIL: ") && said.lines().next().unwrap().contains(&format!("code {code}")));
         assert!(said.contains("remedy: ") && output.status.code() == Some(1), "{said}");
     }
+}
+
+#[test]
+fn a_bridge_without_ports_stays_as_it_is() {
+    let lab = Lab::empty();
+    lab.node.ip("link add br0 type bridge\nlink set br0 up");
+    let seen = || ["address", "flags", "operstate"].map(|key| lab.port("br0")[key].clone());
+    let before = seen();
+    for line in ["doctor --json --bridge br0", "probe --json --bridge br0"] {
+        let shown = json_of(&by_hand(&lab, line));
+        let said = match shown["checks"].is_array() {
+            true => check(&shown, "dhcp"),
+            false => &shown["error"],
+        };
+        assert_eq!(said["code"], 105, "{shown}");
+        assert!(said["evidence"][0].as_str().unwrap().starts_with("nobody was asked"), "{shown}");
+    }
+    let conf = vm_conf(json!({"cniVersion": "1.1.0", "dhcpProbe": true}));
+    lab.call("STATUS", &conf, "", "".as_ref(), "").run().error(51);
+    lab.wait_until_probes_are_gone("br0");
+    assert_eq!(seen(), before);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::dhcp::expected::Expected;
 use crate::kernel::linux::{Linux, random_bytes};
 use crate::kernel::netlink::Refusal;
 use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
-use crate::kernel::{diagnosis, firewall};
+use crate::kernel::{diagnosis, firewall, ports};
 use crate::plan::facts::{Link, PortState, Traffic, Uplink};
 use crate::plan::step::Step;
 use crate::plan::{forward_delay, native_vlan, usable_bridge};
@@ -61,6 +61,9 @@ pub struct Question {
     pub grace: Duration,
     /// Which offers are good.
     pub expected: Expected,
+    /// The temporary port may be the bridge's only one: whoever asks puts a port there anyway. A bridge whose last port
+    /// goes is without carrier from then on, and without the MAC that it had unless that was set.
+    pub sole_port: bool,
 }
 
 impl Question {
@@ -83,6 +86,7 @@ impl Question {
             timeout: wanted.timeout,
             grace: GRACE_BY_HAND,
             expected: Expected::default(),
+            sole_port: false,
         }
     }
 }
@@ -102,6 +106,10 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     let bridge = usable_bridge(name, question.vlans.as_ref(), &seen)?;
     if let Some(delay) = forward_delay(bridge).filter(|delay| *delay + EXCHANGE_MIN > question.timeout) {
         return Err(probe_faults::spanning_tree(name, delay, question.timeout));
+    }
+
+    if !question.sole_port && !has_ports(bridge)? {
+        return Err(faults::no_uplink(name).evidence(probe_faults::UNASKED_ALONE));
     }
 
     let source = source(bridge);
@@ -132,6 +140,17 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     }
     let facts = second_half.facts(&kernel, question, bridge, &exchanges).await?;
     Err(verdict::verdict(&facts))
+}
+
+fn has_ports(bridge: &Link) -> Result<bool, Error> {
+    let mut any = false;
+    let first = |_| {
+        any = true;
+        any
+    };
+    ports::read(bridge.index, first)
+        .map_err(|refusal| unseen(&format!("the ports of {}", bridge.name), &refusal))?;
+    Ok(any)
 }
 
 /// A client that the bridge knows behind a port runs already: on another node if that is an uplink, as a VM that migrates

@@ -32,6 +32,9 @@ pub fn unseen(what: &str, refusal: &netlink::Refusal) -> Error {
     Error::new(Code::Kernel, format!("cannot probe for DHCP: {what}: {refusal}"))
 }
 
+/// Why a bridge without ports is not asked through, where that shall change nothing.
+pub const UNASKED_ALONE: &str = "nobody was asked: a temporary port would be the bridge's only one, and take its carrier and its MAC along when it goes";
+
 /// Code 110.
 pub fn no_offer(place: Place<'_>, timeout: Duration, sent: u32) -> Error {
     Error::new(

@@ -94,6 +94,7 @@ pub(super) fn question(
         timeout: wanted.timeout.min(until.saturating_duration_since(Instant::now())),
         grace: GRACE,
         expected: Expected { servers: wanted.servers.clone(), subnets: wanted.subnets.clone() },
+        sole_port: true,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ipam::Delegation;
 use crate::kernel::linux::Linux;
 use crate::plan::facts::BridgeSeen;
 use crate::plan::{validate_bridge, validate_forwarding};
-use crate::probe::probe;
+use crate::probe::{Question, probe};
 use crate::report::faults::unseen;
 use crate::report::{Code, Error};
 use crate::request::Status;
@@ -41,7 +41,8 @@ pub async fn status(request: &Status, ipam: &Delegation) -> Result<(), Error> {
 async fn answered(conf: &NetConf) -> bool {
     match &conf.dhcp_probe {
         Some(wanted) if conf.uplink_check == UplinkCheck::UnlessAnswered => {
-            probe(&question(conf, wanted, None, Instant::now() + conf.deadline)).await.is_ok()
+            let question = question(conf, wanted, None, Instant::now() + conf.deadline);
+            probe(&Question { sole_port: false, ..question }).await.is_ok()
         }
         _ => false,
     }

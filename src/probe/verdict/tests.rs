@@ -62,6 +62,7 @@ fn question() -> Question {
         timeout: Duration::from_secs(6),
         grace: Duration::ZERO,
         expected: Expected::default(),
+        sole_port: true,
     }
 }
 
