@@ -24,11 +24,11 @@ type Guards = Vec<Box<dyn Any>>;
 /// A row: the test's name, what the kernel must have, the bridge's options, the fault, the config's keys, the code, and
 /// what message and details must say.
 macro_rules! table {
-    ($($name:ident: [$($feature:ident)?] $options:literal, $fault:expr, $conf:tt => $code:literal $says:expr;)+) => {
+    ($($name:ident: [$($feature:ident)*] $options:literal, $fault:expr, $conf:tt => $code:literal $says:expr;)+) => {
         $(
             #[test]
             fn $name() {
-                $(if !needs(Feature::$feature) { return; })?
+                $(if !needs(Feature::$feature) { return; })*
                 diagnosed($options, $fault, json!($conf), $code, &$says);
             }
         )+
@@ -45,6 +45,7 @@ table! {
     a_switch_snoops: [] "", snooping_switch, {} => 111 ["DHCP snooping", "ephemeral"];
     a_hypervisor_drops_foreign_macs: [] "", foreign_macs_dropped, {} => 111 ["only this node's own MAC", "forged transmits"];
     br_netfilter_drops: [BridgeNetfilter] "", forward_drop, {"macspoofchk": true} => 112 ["br_netfilter", "bridge-nf-call-iptables", "sysctl -w"];
+    br_netfilter_drops_by_nftables: [BridgeNetfilter Nat] "", nft_forward_drop, {} => 112 ["br_netfilter", "policy drop of table ip filter chain FORWARD", "remedy: iptables -I FORWARD"];
     a_bridge_rule_drops: [] "", bridge_rule, {} => 112 ["nftables hook forward of table bridge guard chain forward", "nft insert rule bridge guard forward udp dport"];
     the_uplink_is_isolated: [] "", isolated_uplink, {"portIsolation": true} => 112 ["port ens192 is isolated", "isolated off"];
     the_only_server_is_isolated: [] "", isolated_server, {"portIsolation": true, "uplinkCheck": "off"} => 112 ["\"portIsolation\" is set and port local is isolated"];
@@ -215,9 +216,14 @@ fn foreign_macs_dropped(lab: &Lab) -> Guards {
 fn forward_drop(lab: &Lab) -> Guards {
     let output = lab.node.pipe("iptables-legacy", &["-P", "FORWARD", "DROP"], "");
     if !output.status.success() {
-        lab.node
-            .nft("table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop;\n}\n}");
+        return nft_forward_drop(lab);
     }
+    dnsmasq(lab, "")
+}
+
+/// What the iptables of nftables makes of a FORWARD policy.
+fn nft_forward_drop(lab: &Lab) -> Guards {
+    lab.node.nft("table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop;\n}\n}");
     dnsmasq(lab, "")
 }
 
