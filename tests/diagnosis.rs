@@ -104,6 +104,18 @@ fn a_tag_of_priority_alone_is_none() {
 }
 
 #[test]
+fn the_tag_that_a_filtering_bridge_takes_off_is_none() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    lab.node.run("bridge vlan add dev ens192 vid 120 untagged");
+    let _guards = tagging(&lab, 120);
+    let pod = lab.pod();
+    lab.add(&vm_conf(json!({"vlan": 120, "dhcpProbe": true})), &pod).ok();
+}
+
+#[test]
 fn a_server_that_pings_first_is_waited_for() {
     let lab = Lab::new("");
     let _server = DhcpServer::with(&lab, &["--dhcp-range=10.77.0.100,10.77.0.200,3600"]);
