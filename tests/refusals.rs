@@ -39,6 +39,11 @@ fn a_command_to_paste_does_what_it_says_whatever_the_bridge_is_called() {
         let (command, _) = command.split_once(" type bridge").unwrap();
         lab.node.pipe("sh", &["-c", &format!("{command} type bridge")], "");
         assert!(lab.node.has(name), "{command}");
+        let said = refused(&lab, &pod, 102, || lab.add(&vm_conf(json!({"bridge": name})), &pod));
+        let (_, command) = said.split_once("remedy: ").unwrap();
+        lab.node.pipe("sh", &["-c", command], "");
+        lab.add(&vm_conf(json!({"bridge": name})), &pod).ok();
+        lab.del(&vm_conf(json!({})), &pod).ok();
     }
 }
 

@@ -73,7 +73,7 @@ pub fn bridge_missing(bridge: &str, present: &[String]) -> Error {
 }
 
 /// A name as a shell takes it. Whoever writes the network config chooses it, and somebody else pastes the command.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
     match name.chars().all(plain) {
         true => name.to_string(),
@@ -97,7 +97,7 @@ pub fn not_a_bridge(link: &Link) -> Error {
 /// Code 102.
 pub fn bridge_down(bridge: &str) -> Error {
     Error::new(Code::BridgeDown, format!("bridge {bridge} is down, no frame passes it"))
-        .remedy(format!("ip link set {bridge} up"))
+        .remedy(format!("ip link set {} up", quoted(bridge)))
 }
 
 /// Code 103.
@@ -106,7 +106,7 @@ pub fn vlan_filtering_off(bridge: &str, native: u16) -> Error {
         Code::VlanFilteringOff,
         format!("bridge {bridge} has vlan_filtering off, so VLAN {native} would not isolate"),
     )
-    .remedy(format!("ip link set {bridge} type bridge vlan_filtering 1"))
+    .remedy(format!("ip link set {} type bridge vlan_filtering 1", quoted(bridge)))
 }
 
 /// Code 104. The VLAN `untagged` belongs on the uplink `first` as its untagged one.
@@ -144,7 +144,8 @@ pub fn no_default_vlan(bridge: &str, uplinks: &[String]) -> Error {
     )
     .evidence(format!("vlan_default_pvid is 0; VLANs of the uplinks: {}", uplinks.join(", ")))
     .remedy(format!(
-        "set \"vlan\" in the network config, or give new ports a default: ip link set {bridge} type bridge vlan_default_pvid 1"
+        "set \"vlan\" in the network config, or give new ports a default: ip link set {} type bridge vlan_default_pvid 1",
+        quoted(bridge)
     ))
 }
 
@@ -155,7 +156,8 @@ pub fn no_uplink(bridge: &str) -> Error {
         format!("bridge {bridge} has no port that leads off the node: no NIC, bond or VLAN device is enslaved to it"),
     )
     .remedy(format!(
-        "make the NIC a port of {bridge} in its NodeNetworkConfigurationPolicy; by hand this cuts off a node whose address is on the NIC: ip link set NIC master {bridge}"
+        "make the NIC a port of {bridge} in its NodeNetworkConfigurationPolicy; by hand this cuts off a node whose address is on the NIC: ip link set NIC master {}",
+        quoted(bridge)
     ))
 }
 
@@ -176,7 +178,7 @@ pub fn mtu_larger_than_bridge(bridge: &str, wanted: u32, bridge_mtu: u32) -> Err
         Code::InvalidConfig,
         format!("config key \"mtu\" is {wanted}, but bridge {bridge} has MTU {bridge_mtu}: larger frames would be lost"),
     )
-    .remedy(format!("remove \"mtu\", lower it, or raise the bridge's and its uplink's: ip link set {bridge} mtu {wanted}"))
+    .remedy(format!("remove \"mtu\", lower it, or raise the bridge's and its uplink's: ip link set {} mtu {wanted}", quoted(bridge)))
 }
 
 /// Code 7: the bridge has another address.
@@ -253,7 +255,8 @@ pub fn too_slow_for_dhcp(bridge: &str, delay: Duration, deadline: Duration) -> E
         delay.as_secs(),
         deadline.as_secs_f32()
     );
-    let off = format!("ip link set {bridge} type bridge stp_state 0 (unless the bridge closes a loop)");
+    let off =
+        format!("ip link set {} type bridge stp_state 0 (unless the bridge closes a loop)", quoted(bridge));
     // What lies beyond the delay is for the lease.
     let enough = DEADLINE_MAX.min(delay + Duration::from_secs(15));
     Error::new(Code::NotForwarding, fact).remedy(match enough > delay {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::dhcp::reply::{Offer, Refusal};
 use crate::kernel::netlink;
+use crate::report::faults::quoted;
 use crate::report::{Code, Error};
 use crate::request::mac::MacAddress;
 
@@ -158,7 +159,7 @@ pub fn spanning_tree(bridge: &str, delay: Duration, timeout: Duration) -> Error 
         ),
     )
     .evidence(format!("STP on, forward delay {} s in each of listening and learning", delay.as_secs() / 2))
-    .remedy(format!("ip link set {bridge} type bridge stp_state 0"))
+    .remedy(format!("ip link set {} type bridge stp_state 0", quoted(bridge)))
 }
 
 /// Code 115: the probe's own port.
@@ -168,7 +169,7 @@ pub fn port_not_forwarding(port: &str, bridge: &str, timeout: Duration) -> Error
         format!("a new port of bridge {bridge} does not forward within {} s", timeout.as_secs_f32()),
     )
     .evidence(format!("temporary port {port}; a spanning tree daemon of the node decides its state"))
-    .remedy(format!("bridge -d link show master {bridge}"))
+    .remedy(format!("bridge -d link show master {}", quoted(bridge)))
 }
 
 /// Code 115: the uplinks, of a bridge that runs STP. `seconds` until the first forwards, where one will.
