@@ -276,8 +276,8 @@ fn stp(lab: &Lab) -> Guards {
 
 /// The switch behind the uplink claims to be the root of the spanning tree, and the bridge may not believe it.
 fn blocked_uplink(lab: &Lab) -> Guards {
-    lab.lan.ip("link add sw0 type bridge stp_state 1 priority 0 hello_time 100\nlink set lan0 master sw0\nlink set sw0 up");
-    lab.node.ip("link set br0 type bridge stp_state 1 forward_delay 200\nlink set ens192 type bridge_slave root_block on");
+    lab.lan.ip("link add sw0 type bridge stp_state 1 priority 0 hello_time 100 forward_delay 200\nlink set lan0 master sw0\nlink set sw0 up");
+    lab.node.ip("link set ens192 type bridge_slave root_block on\nlink set br0 type bridge stp_state 1 forward_delay 200");
     wait_until("the uplink is blocked", || {
         lab.port("ens192")["linkinfo"]["info_slave_data"]["state"] == "listening"
     });
