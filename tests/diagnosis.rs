@@ -50,8 +50,8 @@ table! {
     the_uplink_is_isolated: [] "", isolated_uplink, {"portIsolation": true} => 112 ["port ens192 is isolated", "isolated off"];
     the_only_server_is_isolated: [] "", isolated_server, {"portIsolation": true, "uplinkCheck": "off"} => 112 ["\"portIsolation\" is set and port local is isolated"];
     the_uplink_takes_no_broadcasts: [] "", unflooded_uplink, {} => 112 ["port ens192 has bcast_flood off", "bridge link set dev ens192 bcast_flood on"];
-    the_server_is_a_rogue: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "2s", "servers": ["10.77.0.9"]}} => 113 ["rogue DHCP server 10.77.0.1 (MAC ", "10.77.0.9"];
-    the_subnet_is_wrong: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "2s", "subnets": ["192.168.7.0/24"]}} => 114 ["offers 10.77.0.1", "192.168.7.0/24"];
+    the_server_is_a_rogue: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "3s", "servers": ["10.77.0.9"]}} => 113 ["rogue DHCP server 10.77.0.1 (MAC ", "10.77.0.9"];
+    the_subnet_is_wrong: [] "", |lab| dnsmasq(lab, ""), {"dhcpProbe": {"timeout": "3s", "subnets": ["192.168.7.0/24"]}} => 114 ["offers 10.77.0.1", "192.168.7.0/24"];
     stp_is_on: [] "", stp, {"dhcpProbe": true} => 115 ["runs STP", "forwards only after 30 s", "stp_state 0"];
     the_uplink_does_not_forward_yet: [] "", blocked_uplink, {"dhcpProbe": true} => 115 ["no uplink of bridge br0 forwards", "ens192 listening", "it forwards in "];
     the_server_says_no: [] "", refusing, {} => 116 ["NAK instead of an offer", "wrong network"];
@@ -71,7 +71,7 @@ fn diagnosed(options: &str, fault: impl FnOnce(&Lab) -> Guards, keys: Value, cod
     let lab = Lab::new(options);
     let _guards = fault(&lab);
     let pod = lab.pod();
-    let mut conf = vm_conf(json!({"runtimeConfig": {"mac": MAC}, "dhcpProbe": {"timeout": "2500ms"}}));
+    let mut conf = vm_conf(json!({"runtimeConfig": {"mac": MAC}, "dhcpProbe": {"timeout": "3500ms"}}));
     conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     let before = Before::new(&lab, &pod);
     let started = Instant::now();
