@@ -47,8 +47,7 @@ impl Router {
             pod.name(),
             world.name()
         ));
-        let forwarding = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
-        node.enter(|| forwarding.map(|key| std::fs::write(format!("/proc/sys/{key}"), "1").unwrap()));
+        node.forward();
         node.ip(
             "link set veth1 up\nlink set up0 up\naddress add 10.1.0.1/32 dev veth1\naddress add 192.0.2.1/24 dev up0\n\
              address add fd01::1/128 dev veth1 nodad\naddress add 2001:db8::1/64 dev up0 nodad\n\

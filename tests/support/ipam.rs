@@ -26,6 +26,27 @@ pub fn gateway_conf(lab: &Lab, changes: Value) -> Value {
     conf
 }
 
+/// A config with addresses of both families, a gateway for them, and rules of every kind.
+pub fn gateway_with_rules() -> Value {
+    let addresses = json!([{"address": "10.1.2.2/24"}, {"address": "fd00:1::2/64"}]);
+    conf(json!({
+        "cniVersion": "1.0.0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true,
+        "ipam": {"type": "static", "addresses": addresses},
+    }))
+}
+
+/// A lab whose node forwards in both families already, which an ADD with a gateway would begin and nothing ends.
+pub fn routing_lab() -> Lab {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    lab.node.forward();
+    lab
+}
+
+/// Takes the gateway addresses off the bridge, which keeps them.
+pub fn remove_gateways(lab: &Lab) {
+    lab.node.ip("address flush dev br0 scope global");
+}
+
 /// An executable that plays an IPAM plugin; the directory for CNI_PATH.
 pub fn fake(lab: &Lab, script: &str) -> String {
     let calls = lab.files.join("calls");

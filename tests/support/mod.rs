@@ -190,15 +190,6 @@ pub fn other_plugins_pair(lab: &Lab, pod: &Namespace) -> Value {
     json!({"cniVersion": "1.0.0", "interfaces": interfaces})
 }
 
-/// A config with addresses of both families, a gateway for them, and rules of every kind.
-pub fn gateway_with_rules() -> Value {
-    let addresses = json!([{"address": "10.1.2.2/24"}, {"address": "fd00:1::2/64"}]);
-    conf(json!({
-        "cniVersion": "1.0.0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true,
-        "ipam": {"type": "static", "addresses": addresses},
-    }))
-}
-
 /// The host side's name as the design has it.
 pub fn host_side(container: &str, ifname: &str) -> String {
     use sha2::{Digest, Sha256};

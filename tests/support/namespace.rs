@@ -108,6 +108,13 @@ impl Namespace {
         self.link(port)["linkinfo"]["info_slave_data"]["state"] == "forwarding"
     }
 
+    /// Lets it forward packets of both families.
+    pub fn forward(&self) {
+        for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+            self.enter(|| std::fs::write(format!("/proc/sys/{key}"), "1").unwrap());
+        }
+    }
+
     /// Where bridges have learned or been told a MAC: the lines of `bridge fdb` that name it.
     pub fn learned(&self, mac: &str) -> String {
         let table = self.run("bridge fdb show");
