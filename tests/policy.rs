@@ -2,13 +2,15 @@
 mod support;
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
 use support::ipam::gateway_conf;
 use support::namespace::Namespace;
+use support::plugin::{Call, Outcome};
 use support::wire::{Capture, Flood, frame, from_mac, send_frame};
-use support::{Before, Lab, conf, host_side, vm_conf, wait_until};
+use support::{Before, Lab, conf, host_side, other_plugins_pair, strace, vm_conf, wait_until, with_result};
 
 const MAC: &str = "02:00:00:00:00:01";
 const SPOOFED: [u8; 6] = [2, 0, 0, 0, 0, 0x66];
@@ -44,6 +46,44 @@ fn not_one_spoofed_frame_passes_from_the_moment_the_interface_appears() {
     assert!(send_frame(&pod, "net1", &frame(OWN, 2)));
     wait_until("the frame with its own source arrives", || !from_mac(&capture.seen(), MAC).is_empty());
     flood.stop();
+    assert_eq!(from_mac(&capture.stop(), "02:00:00:00:00:66").len(), 0);
+}
+
+/// Runs a call whose messages to the kernel last, while the pod sends spoofed frames between any two of them.
+fn under_fire(call: &Call, pod: &Namespace) -> Outcome {
+    let mut child = strace::slowly(call).start();
+    while child.try_wait().unwrap().is_none() {
+        send_frame(pod, "net1", &frame(SPOOFED, 9));
+        // Not in a tight loop: a kernel of one processor has the call to run.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Outcome::from(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn nor_while_another_plugins_interface_that_is_up_joins() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let result = other_plugins_pair(&lab, &pod);
+    pod.ip(&format!("link set net1 address {MAC}"));
+    let chained = json!({"cniVersion": "1.0.0", "macspoofchk": true, "deadline": "60s"});
+    let chained = with_result(&conf(chained), &result);
+    let capture = Capture::start(&lab.lan, "lan0");
+    under_fire(&lab.call("ADD", &chained, "c1", pod.path(), "net1"), &pod).ok();
+    assert!(send_frame(&pod, "net1", &frame(OWN, 2)));
+    wait_until("the frame with its own source arrives", || !from_mac(&capture.seen(), MAC).is_empty());
+    assert_eq!(from_mac(&capture.stop(), "02:00:00:00:00:66").len(), 0);
+}
+
+#[test]
+fn nor_while_it_goes_away() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    lab.add(&guarded(json!({})), &pod).ok();
+    let capture = Capture::start(&lab.lan, "lan0");
+    assert!(send_frame(&pod, "net1", &frame(OWN, 2)));
+    wait_until("the frame with its own source arrives", || !from_mac(&capture.seen(), MAC).is_empty());
+    under_fire(&lab.call("DEL", &guarded(json!({})), "c1", pod.path(), "net1"), &pod).ok();
     assert_eq!(from_mac(&capture.stop(), "02:00:00:00:00:66").len(), 0);
 }
 
@@ -114,11 +154,24 @@ fn gc_removes_rules_whose_port_has_vanished_and_no_others() {
 fn a_ruleset_in_the_way_fails_the_add_and_leaves_everything_as_it_was() {
     let lab = Lab::new("address 02:00:00:00:00:0b ");
     let pod = lab.pod();
-    lab.node.run("nft add table bridge bridge_dhcp");
-    lab.node.nft("add set bridge bridge_dhcp ports { type ipv4_addr; }");
+    lab.obstruct_rules();
     let before = Before::new(&lab, &pod);
     let error = lab.add(&guarded(json!({})), &pod).error(120);
     assert!(error.contains("cannot let only 02:00:00:00:00:01 pass port"), "{error}");
+    before.assert_unchanged("after nftables refused");
+}
+
+#[test]
+fn another_plugins_port_gets_its_flags_back_then() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    let result = other_plugins_pair(&lab, &pod);
+    lab.node.ip("link set ptp0 master br0\nlink set ptp0 type bridge_slave isolated on hairpin on");
+    wait_until("the port forwards", || lab.node.forwards("ptp0"));
+    lab.obstruct_rules();
+    let before = Before::new(&lab, &pod);
+    let chained = with_result(&conf(json!({"cniVersion": "1.0.0", "macspoofchk": true})), &result);
+    lab.add(&chained, &pod).error(120);
     before.assert_unchanged("after nftables refused");
 }
 
@@ -159,6 +212,10 @@ fn pods_reach_each_other_the_gateway_and_through_masquerade_the_outside() {
     lab.del(&conf, &pod).ok();
     lab.call("DEL", &conf, "c2", Path::new(""), "net1").run().ok();
     assert_eq!(rules(&lab), before);
+    lab.add(&conf, &pod).ok();
+    assert_ne!(rules(&lab), before);
+    lab.del(&conf, &pod).ok();
+    assert_eq!(rules(&lab), before, "with rules to remove");
 }
 
 #[test]

@@ -274,9 +274,12 @@ mod tests {
 
     #[test]
     fn the_port_goes_up_last_and_the_vm_side_never() {
-        let steps =
-            steps(json!({"disableContainerInterface": true, "vlan": 100, "promiscMode": true}), &bridge());
+        let policy = json!({"vlan": 100, "promiscMode": true, "macspoofchk": true});
+        let mut vm = policy.clone();
+        vm["disableContainerInterface"] = true.into();
+        let steps = steps(vm, &bridge());
         assert!(matches!(steps.last(), Some(Step::RaisePort { await_forwarding: false, .. })));
         assert!(!steps.iter().any(|step| matches!(step, Step::RaiseContainer { .. })));
+        assert!(matches!(chained(policy, None).last(), Some(Step::RaisePort { .. })));
     }
 }

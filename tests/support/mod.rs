@@ -118,6 +118,11 @@ impl Lab {
         wait_until("the kernel removes the probe's port", || self.probe_ports(bridge) == 0);
     }
 
+    /// Puts a table in the way of the plugin's own, so that nftables refuses every rule of it.
+    pub fn obstruct_rules(&self) {
+        self.node.nft("add table bridge bridge_dhcp\nadd set bridge bridge_dhcp ports { type ipv4_addr; }");
+    }
+
     /// All that an attachment could leave behind on the node.
     pub fn snapshot(&self) -> Snapshot {
         self.node.snapshot()

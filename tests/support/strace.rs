@@ -21,6 +21,12 @@ pub fn at<'a>(call: &Call<'a>, (name, number): &Place, what: &str) -> Call<'a> {
     call.clone().under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject])
 }
 
+/// `call`, under a strace that makes every message to the kernel last, so that what happens between two of them is seen.
+pub fn slowly<'a>(call: &Call<'a>) -> Call<'a> {
+    let inject = "inject=sendto,sendmsg:delay_exit=20000";
+    call.clone().under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", inject])
+}
+
 fn listed(trace: &str) -> Vec<Place> {
     let mut counts = HashMap::new();
     let calls = trace.lines().filter(|line| !line.contains("resumed>"));
