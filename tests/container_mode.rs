@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 use support::plugin::script;
 use support::wire::{Capture, frame, from_mac, send_frame};
-use support::{Before, Lab, conf, host_side};
+use support::{Before, Lab, conf, host_side, other_plugins_pair, wait_until, with_result};
 
 #[test]
 fn the_first_frame_after_add_reaches_the_lan() {
@@ -18,20 +18,23 @@ fn the_first_frame_after_add_reaches_the_lan() {
     assert_eq!(lab.port(&host_side("c1", "net1"))["linkinfo"]["info_slave_data"]["state"], "forwarding");
     let capture = Capture::start(&lab.lan, "lan0");
     assert!(send_frame(&pod, "net1", &frame([2, 0, 0, 0, 0, 0x11], 7)));
-    support::wait_until("the LAN sees the frame", || !from_mac(&capture.seen(), mac).is_empty());
+    wait_until("the LAN sees the frame", || !from_mac(&capture.seen(), mac).is_empty());
     let frames = capture.stop();
     assert_eq!(from_mac(&frames, mac).iter().filter(|frame| frame[14..] == [7; 46]).count(), 1);
 }
 
-#[test]
-fn a_jumbo_bridge_keeps_its_mtu_when_a_default_attachment_joins() {
-    let lab = Lab::empty();
-    lab.bridge("br0", "");
-    lab.uplink("br0", "ens192");
+fn jumbo_lab() -> Lab {
+    let lab = Lab::new("");
     lab.lan.ip("link set lan0 mtu 9000");
     // The bridge follows its uplink's MTU; nobody pins its own.
     lab.node.ip("link set ens192 mtu 9000");
     assert_eq!(lab.port("br0")["mtu"], 9000);
+    lab
+}
+
+#[test]
+fn a_jumbo_bridge_keeps_its_mtu_when_a_default_attachment_joins() {
+    let lab = jumbo_lab();
     let pods = [lab.pod(), lab.pod()];
     lab.add(&conf(json!({})), &pods[0]).ok();
     lab.call("ADD", &conf(json!({"mtu": 1400})), "c2", pods[1].path(), "net1").run().ok();
@@ -39,6 +42,34 @@ fn a_jumbo_bridge_keeps_its_mtu_when_a_default_attachment_joins() {
     assert_eq!(lab.port(&host_side("c1", "net1"))["mtu"], 9000);
     assert_eq!(lab.port(&host_side("c2", "net1"))["mtu"], 9000);
     assert_eq!((&pods[0].link("net1")["mtu"], &pods[1].link("net1")["mtu"]), (&json!(9000), &json!(1400)));
+}
+
+#[test]
+fn nor_does_a_probe_lower_it() {
+    let lab = jumbo_lab();
+    let pod = lab.pod();
+    // Nobody answers: the probe lasts until it is killed.
+    let asked = conf(json!({"dhcpProbe": {"timeout": "10s"}}));
+    let mut add = lab.call("ADD", &asked, "c1", pod.path(), "net1").start();
+    wait_until("the probe's port appears", || lab.probe_ports("br0") == 1);
+    let mtu = lab.port("br0")["mtu"].clone();
+    add.kill().unwrap();
+    add.wait().unwrap();
+    assert_eq!(mtu, 9000);
+}
+
+#[test]
+fn another_plugins_interface_changes_neither_mac_nor_mtu_of_the_bridge() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let seen = || [lab.port("br0")["address"].clone(), lab.port("br0")["mtu"].clone()];
+    let before = seen();
+    let result = other_plugins_pair(&lab, &pod);
+    let chained = with_result(&conf(json!({"cniVersion": "1.0.0"})), &result);
+    lab.add(&chained, &pod).ok();
+    assert_eq!(seen(), before);
+    lab.del(&chained, &pod).ok();
+    assert_eq!(seen(), before);
 }
 
 #[test]

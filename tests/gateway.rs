@@ -46,6 +46,16 @@ fn a_probe_without_an_answer_leaves_neither_the_bridge_that_was_made_for_it_nor_
 }
 
 #[test]
+fn the_gateways_mac_does_not_go_with_the_port_that_the_bridge_has_it_from() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let mac = lab.port("br0")["address"].clone();
+    lab.add(&gateway_conf(&lab, json!({})), &pod).ok();
+    lab.node.ip("link del ens192");
+    assert_eq!(lab.port("br0")["address"], mac);
+}
+
+#[test]
 fn an_address_in_the_way_fails_the_add_and_force_replaces_it() {
     let lab = Lab::new("address 02:00:00:00:00:0b ");
     let pod = lab.pod();

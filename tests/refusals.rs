@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use support::namespace::Namespace;
 use support::plugin::Outcome;
 use support::wire::{frame, send_frame};
-use support::{Before, Lab, conf, vm_conf, wait_until};
+use support::{Before, Lab, conf, other_plugins_pair, vm_conf, wait_until, with_result};
 
 /// Runs an ADD that must fail and change nothing.
 fn refused(lab: &Lab, pod: &Namespace, code: u64, add: impl FnOnce() -> Outcome) -> String {
@@ -134,6 +134,19 @@ fn the_plugins_own_namespace_is_no_containers() {
         lab.call("ADD", &conf(json!({})), "c1", lab.node.path(), "net1").set("CNI_NETNS_OVERRIDE", "true");
     call.run().ok();
     assert!(lab.node.has("net1"));
+}
+
+#[test]
+fn another_plugins_port_stays_on_the_bridge_where_that_put_it() {
+    let lab = Lab::new("");
+    lab.bridge("br1", "");
+    let pod = lab.pod();
+    let result = other_plugins_pair(&lab, &pod);
+    lab.node.ip("link set ptp0 master br1");
+    wait_until("the port forwards", || lab.node.forwards("ptp0"));
+    let asked = with_result(&conf(json!({"cniVersion": "1.0.0"})), &result);
+    let said = refused(&lab, &pod, 7, || lab.add(&asked, &pod));
+    contains(&said, &["ptp0", "a port of another bridge, not of br0"]);
 }
 
 #[test]

@@ -6,10 +6,15 @@ use serde_json::{Value, json};
 use support::feature::{Feature, needs};
 use support::plugin::executable;
 use support::wire::{Capture, Flood, frame, from_mac};
-use support::{Lab, conf, host_side, vm_conf};
+use support::{Before, Lab, conf, host_side, other_plugins_pair, vm_conf, wait_until, with_result};
 
-/// The VLANs of the host side as `id` or `id-end` with flags.
+/// The VLANs of the host side, as [`vlans_of`].
 fn vlans(lab: &Lab) -> Vec<String> {
+    vlans_of(lab, &host_side("c1", "net1"))
+}
+
+/// The VLANs of a port as `id` or `id-end` with flags.
+fn vlans_of(lab: &Lab, port: &str) -> Vec<String> {
     let shown = |entry: &Value| {
         let end = entry["vlanEnd"].as_u64().map(|end| format!("-{end}")).unwrap_or_default();
         let flags = entry["flags"]
@@ -17,7 +22,7 @@ fn vlans(lab: &Lab) -> Vec<String> {
             .map(|flags| flags.iter().map(|f| format!(" {}", f.as_str().unwrap())).collect::<String>());
         format!("{}{end}{}", entry["vlan"], flags.unwrap_or_default())
     };
-    lab.node.vlans(&host_side("c1", "net1")).iter().map(shown).collect()
+    lab.node.vlans(port).iter().map(shown).collect()
 }
 
 #[test]
@@ -40,7 +45,7 @@ fn no_frame_of_a_pod_with_a_vlan_ever_gets_into_another() {
         let uplink = Capture::start(&lab.lan, "lan0");
         let flood = Flood::start(&pod, "net1", frame([2, 0, 0, 0, 0, 0x66], round));
         lab.add(&conf(json!({"vlan": 100, "runtimeConfig": {"mac": mac}})), &pod).ok();
-        support::wait_until("the uplink sees the flood", || !from_mac(&uplink.seen(), mac).is_empty());
+        wait_until("the uplink sees the flood", || !from_mac(&uplink.seen(), mac).is_empty());
         flood.stop();
         let (untagged, uplink) = (untagged.stop(), uplink.stop());
         assert!(from_mac(&untagged, mac).is_empty(), "round {round}: a frame got into VLAN 1");
@@ -61,6 +66,29 @@ fn an_access_port_has_its_vlan_only() {
     lab.del(&conf(json!({})), &pod).ok();
     lab.add(&vm_conf(json!({"vlan": 100, "preserveDefaultVlan": true})), &pod).ok();
     assert_eq!(vlans(&lab), ["1 Egress Untagged", "100 PVID Egress Untagged"]);
+}
+
+#[test]
+fn another_plugins_port_has_the_vlan_only_or_its_own_again_when_the_add_fails() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pod = lab.pod();
+    let result = other_plugins_pair(&lab, &pod);
+    lab.node.ip("link set ptp0 master br0");
+    wait_until("the port forwards", || lab.node.forwards("ptp0"));
+    lab.node.run("bridge vlan add dev ptp0 vid 7 pvid untagged");
+    lab.node.run("bridge vlan add dev ptp0 vid 8");
+    lab.obstruct_rules();
+    let before = Before::new(&lab, &pod);
+    let asked = with_result(&conf(json!({"cniVersion": "1.0.0", "vlan": 100, "macspoofchk": true})), &result);
+    lab.add(&asked, &pod).error(120);
+    before.assert_unchanged("after nftables refused");
+    assert_eq!(vlans_of(&lab, "ptp0"), ["1 Egress Untagged", "7 PVID Egress Untagged", "8"]);
+    lab.node.run("nft flush ruleset");
+    lab.add(&asked, &pod).ok();
+    assert_eq!(vlans_of(&lab, "ptp0"), ["100 PVID Egress Untagged"]);
 }
 
 #[test]
@@ -186,6 +214,7 @@ fn a_gateway_that_a_killed_add_left_unfinished_is_made_anew() {
         json!({"cniVersion": "1.0.0", "vlan": 100, "isGateway": true, "ipam": ipam, "uplinkCheck": "off"});
     lab.add(&conf(asked), &pod).ok();
     assert_eq!(lab.node.vlans(&port), [json!({"vlan": 100, "flags": ["PVID", "Egress Untagged"]})]);
+    assert_eq!(lab.port(&port)["inet6_addr_gen_mode"], "none", "it sends nothing of its own");
     pod.run("busybox ping -c1 -W5 10.1.2.1");
 }
 
