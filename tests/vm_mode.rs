@@ -55,6 +55,27 @@ fn the_host_side_is_a_port_that_sends_nothing_of_its_own_and_says_whose_it_is() 
 }
 
 #[test]
+fn the_probe_for_it_sends_nothing_but_questions_and_teaches_the_bridge_nothing() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let capture = Capture::start(&lab.lan, "lan0");
+    // Nobody answers: the probe lasts until it is killed.
+    let asked = vm_conf(json!({"dhcpProbe": {"timeout": "10s"}}));
+    let mut add = lab.call("ADD", &asked, "c1", pod.path(), "net1").start();
+    let is_question = |frame: &&Vec<u8>| frame.get(36..38) == Some(&[0, 67]);
+    support::wait_until("it asks three times", || capture.seen().iter().filter(is_question).count() >= 3);
+    let ports = lab.ports("br0");
+    let port = lab.port(ports.iter().find(|name| name.starts_with("vethprobe")).unwrap());
+    add.kill().unwrap();
+    add.wait().unwrap();
+    assert_eq!(port["linkinfo"]["info_slave_data"]["learning"], false);
+    let frames = capture.stop();
+    let source = &frames.iter().find(is_question).unwrap()[6..12];
+    let others = frames.iter().filter(|frame| frame[6..12] == *source && !is_question(frame));
+    assert_eq!(others.count(), 0);
+}
+
+#[test]
 fn a_guest_wired_by_kubevirt_gets_its_lease_and_del_leaves_nothing() {
     let lab = Lab::new("");
     let _server = DhcpServer::start(&lab);

@@ -340,3 +340,19 @@ fn refused(step: &Step, refusal: &Refusal) -> Error {
         _ => faults::refused(step, refusal).evidence("this port is the DHCP probe's, and temporary"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_is_the_same_each_time_and_another_for_each_bridge() {
+        let of = |name: &str, last| {
+            let mac = Some(MacAddress::local([2, 0, 0, 0, 0, last]));
+            source(&Link { mac, ..Link::plain(name) })
+        };
+        assert_eq!(of("br0", 1), of("br0", 1));
+        assert_ne!(of("br0", 1), of("br0", 2), "bridges of one name on two nodes");
+        assert_ne!(of("br0", 1), of("br1", 1), "bridges of one node");
+    }
+}
