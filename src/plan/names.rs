@@ -276,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn long_names_that_begin_alike_stay_different() {
+        let key = |last: &str| Label::key(&attachment(&format!("{}{last}", "c".repeat(CONTAINER_MAX))));
+        assert_eq!(key("1").0.len(), CONTAINER_MAX);
+        assert_ne!(key("1"), key("2"));
+    }
+
+    #[test]
     fn an_alias_never_outgrows_the_kernel() {
         let network = NetworkName::parse(&"n".repeat(300)).unwrap();
         let mut long = attachment(&"c".repeat(300));

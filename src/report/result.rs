@@ -300,7 +300,7 @@ mod tests {
             ],
             "ips": [{"interface": 1, "address": "10.0.0.2/24", "gateway": "10.0.0.1"}, {"address": "fd00::2/64"}],
             "routes": [{"dst": "0.0.0.0/0", "gw": "10.0.0.1", "priority": 7, "mtu": 1400}],
-            "dns": {"nameservers": ["10.0.0.53"], "domain": "lan"},
+            "dns": {"nameservers": ["10.0.0.53"], "domain": "lan", "search": ["a.lan"], "options": ["ndots:5"]},
         })
     }
 
@@ -319,6 +319,7 @@ mod tests {
         assert!(old["interfaces"][0].get("mtu").is_none() && old["routes"][0].get("mtu").is_none());
         let one = result.render(CniVersion::V1_0_0).unwrap();
         assert!(one["ips"][0].get("version").is_none() && one["interfaces"][0].get("mtu").is_none());
+        assert!(one["interfaces"][1].get("pciID").is_none());
         let oldest = result.render(CniVersion::V0_2_0).unwrap();
         assert_eq!(oldest["ip4"]["ip"], "10.0.0.2/24");
         assert_eq!(oldest["ip6"]["ip"], "fd00::2/64");

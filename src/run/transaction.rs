@@ -99,7 +99,17 @@ mod tests {
         exists: BTreeSet<String>,
         applied: usize,
         fails_at: usize,
-        fails_halfway: bool,
+        fails: Failing,
+    }
+
+    /// How far the failing step gets, unless it is all or nothing by itself.
+    #[derive(Clone, Copy, Default, PartialEq)]
+    enum Failing {
+        #[default]
+        AtOnce,
+        Halfway,
+        /// Done, whatever it is, but the answer is lost.
+        Unanswered,
     }
 
     impl Kernel for Fake {
@@ -108,7 +118,12 @@ mod tests {
         async fn apply(&mut self, step: &Step) -> Result<(), Refusal> {
             self.applied += 1;
             let fails = self.applied == self.fails_at;
-            if fails && (step.is_atomic() || !self.fails_halfway) {
+            let nothing_done = match self.fails {
+                Failing::AtOnce => true,
+                Failing::Halfway => step.is_atomic(),
+                Failing::Unanswered => false,
+            };
+            if fails && nothing_done {
                 return Err(Refusal::plain(Errno::EPERM));
             }
             match step {
@@ -138,7 +153,11 @@ mod tests {
                 | Step::Announce { .. }
                 | Step::PinMac { .. } => true,
             };
-            if fails { Err(Refusal::plain(Errno::EPERM)) } else { Ok(()) }
+            match self.fails {
+                _ if !fails => Ok(()),
+                Failing::Unanswered => Err(Refusal::unanswered()),
+                _ => Err(Refusal::plain(Errno::EPERM)),
+            }
         }
 
         async fn revert(&mut self, undo: &Undo) -> Result<(), Refusal> {
@@ -248,8 +267,9 @@ mod tests {
         ];
         for steps in adds {
             let mut names = BTreeSet::new();
-            for (fails_at, fails_halfway) in (1..=steps.len()).flat_map(|n| [(n, false), (n, true)]) {
-                let mut transaction = Transaction::new(Fake { fails_at, fails_halfway, ..Fake::default() });
+            let ways = [Failing::AtOnce, Failing::Halfway, Failing::Unanswered];
+            for (fails_at, fails) in (1..=steps.len()).flat_map(|n| ways.map(|way| (n, way))) {
+                let mut transaction = Transaction::new(Fake { fails_at, fails, ..Fake::default() });
                 let mut failed = None;
                 for step in &steps {
                     if transaction.perform(step).await.is_err() {

@@ -49,7 +49,11 @@ fn every_rule_fires_on_the_change_that_it_is_about() {
         ("- name: br-external\n", "- name: br-other\n", Warning, "bridge-without-policy"),
         ("- id: 100\n", "- id: 101\n", Error, "vlan-not-in-trunk"),
         ("mode: trunk\n", "mode: trunk\n            tag: 7\n            enable-native: true\n", Error, ""),
+        // The native VLAN of a trunk is the node's own affair.
+        ("\"vlan\": 100,", "\"vlan\": 7, \"vlanTrunk\": [{\"id\": 100}],", Error, ""),
+        ("\"vlan\": 100,", "\"vlanTrunk\": [{\"id\": 101}],", Error, "vlan-not-in-trunk"),
         ("mtu: 9000", "mtu: 1400", Error, "mtu-larger-than-bridge"),
+        ("mtu: 9000", "mtu: 1500", Error, ""),
         ("enabled: false", "enabled: true", Hint, "stp"),
         // The VM.
         (
