@@ -41,8 +41,17 @@ fn check_notices_a_missing_address_and_a_missing_route() {
     let pod = lab.pod();
     let conf = gateway_conf(&lab, json!({}));
     let result = lab.add(&conf, &pod).ok();
+    // What a later plugin of the chain added for an interface of its own.
+    let mut later = result.clone();
+    let interfaces = later["interfaces"].as_array_mut().unwrap();
+    interfaces.push(json!({"name": "vpn0", "sandbox": pod.path()}));
+    let address = json!({"address": "10.66.0.2/24", "interface": interfaces.len() - 1});
+    later["ips"].as_array_mut().unwrap().push(address);
+    lab.check(&conf, &later, &pod).ok();
     pod.ip("route del default");
     assert!(lab.check(&conf, &result, &pod).error(123).contains("route to 0.0.0.0/0"));
+    pod.ip("route add default via 10.1.2.1 dev net1 table 1000");
+    assert!(lab.check(&conf, &result, &pod).error(123).contains("route to 0.0.0.0/0"), "another table");
     pod.ip("address del 10.1.2.2/24 dev net1");
     assert!(lab.check(&conf, &result, &pod).error(123).contains("lacks the address 10.1.2.2/24"));
 }
@@ -88,9 +97,20 @@ fn ipv6_works_where_the_runtime_had_disabled_it() {
     };
     set("all/disable_ipv6", "1");
     set("default/disable_ipv6", "1");
-    let conf = gateway_conf(&lab, json!({}));
-    lab.add(&conf, &pod).ok();
+    let unreachable = r#"{"cniVersion": "1.1.0", "ips": [{"address": "fd00:1::2/64"}], "routes": [{"dst": "fd09::/64", "gw": "fd77::1"}]}"#;
+    let path = fake(&lab, &format!("echo '{unreachable}'"));
+    let refused = conf(json!({"ipam": {"type": "fake"}}));
+    lab.call("ADD", &refused, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().error(124);
+    assert_eq!(pod.run("cat /proc/sys/net/ipv6/conf/lo/disable_ipv6"), "1\n", "taken back");
+
+    // A gateway address serves at once.
+    lab.node.enter(|| std::fs::write("/proc/sys/net/ipv6/conf/br0/accept_dad", "1").unwrap());
+    lab.add(&gateway_conf(&lab, json!({})), &pod).ok();
+    let shown = lab.node.run("ip -6 address show dev br0 scope global");
+    assert!(shown.contains("fd00:1::1/64") && !shown.contains("tentative"), "{shown}");
     pod.run("busybox ping -c1 -W5 fd00:1::1");
+    pod.ip("link set net1 down\nlink set net1 up");
+    assert!(pod.addresses()["net1"].to_string().contains("fd00:1::2/64"), "going down costs no address");
 }
 
 #[test]
@@ -129,6 +149,20 @@ fn every_operation_reaches_the_ipam_plugin_and_dns_of_the_config_wins() {
     run("DEL", &conf);
     run("GC", &conf);
     assert_eq!(calls(&lab), ["ADD", "CHECK", "STATUS", "DEL", "GC"]);
+    // A plugin older than CNI 1.1 knows neither.
+    fake(&lab, r#"echo '{"code": 4, "msg": "unknown CNI_COMMAND"}'; exit 1"#);
+    run("STATUS", &conf);
+    run("GC", &conf);
+}
+
+#[test]
+fn an_answer_is_read_as_the_version_that_it_names() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let path = fake(&lab, r#"echo '{"cniVersion": "0.2.0", "ip4": {"ip": "10.1.2.2/24"}}'"#);
+    let conf = conf(json!({"cniVersion": "1.0.0", "ipam": {"type": "fake"}}));
+    let result = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().ok();
+    assert_eq!(result["ips"][0]["address"], "10.1.2.2/24");
 }
 
 #[test]
@@ -235,6 +269,14 @@ fn a_plugin_that_is_missing_or_a_path_is_refused_before_anything_is_touched() {
     for name in ["../../bin/sh", "/bin/sh", "..", "a/b"] {
         lab.add(&named(name), &pod).error(7);
     }
+    let path = fake(&lab, r#"echo '{"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24"}]}'"#);
+    std::fs::write(lab.files.join("fake"), "no program").unwrap();
+    // Beginning anywhere, it leads to the plugin.
+    let relative = format!("{}..{path}", "../".repeat(30));
+    for unfit in [relative.as_str(), lab.files.to_str().unwrap()] {
+        let add = lab.call("ADD", &named("fake"), "c1", pod.path(), "net1");
+        assert!(add.set("CNI_PATH", unfit).run().error(121).contains("is not in CNI_PATH"), "{unfit}");
+    }
     before.assert_unchanged("after refusals");
 }
 
@@ -305,21 +347,42 @@ fn with_dhcp_the_release_leaves_before_the_link_goes() {
     let lab = Lab::new("");
     let pod = lab.pod();
     let host = host_side("c1", "net1");
-    let directory = fake(
+    let releases = format!("ip link show {host} >/dev/null");
+    let run = |operation: &str, release: &str, routes: Value| {
+        let answer = json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.2.2/24"}], "routes": routes});
+        let script = format!("if [ $CNI_COMMAND = DEL ]; then {release}; else echo '{answer}'; fi");
+        let directory = fake(&lab, &script);
+        std::fs::rename(format!("{directory}/fake"), format!("{directory}/dhcp")).unwrap();
+        let call = lab.call(operation, &conf(json!({"ipam": {"type": "dhcp"}})), "c1", pod.path(), "net1");
+        call.set("CNI_PATH", &directory).run()
+    };
+    run("ADD", &releases, json!([])).ok();
+    run("DEL", &releases, json!([])).ok();
+    assert!(!lab.node.has(&host));
+    // An ADD that fails releases, too.
+    let refused = run("ADD", &releases, json!([{"dst": "10.9.0.0/16", "gw": "10.77.7.7"}])).error(124);
+    assert!(!refused.contains("left behind") && !lab.node.has(&host), "{refused}");
+    // The link does not stay for a server that does not answer.
+    run("ADD", &releases, json!([])).ok();
+    run("DEL", "exit 1", json!([])).error(121);
+    assert!(!lab.node.has(&host));
+}
+
+#[test]
+fn what_an_ipam_plugin_leaves_running_ends_with_the_call() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let path = fake(
         &lab,
         &format!(
-            "if [ $CNI_COMMAND = DEL ]; then ip link show {host} >/dev/null || exit 1; else echo '{{\"cniVersion\": \"1.1.0\", \"ips\": [{{\"address\": \"10.1.2.2/24\"}}]}}'; fi"
+            r#"sleep 100 </dev/null >/dev/null 2>&1 & echo $! >{}; echo '{{"cniVersion": "1.1.0", "ips": [{{"address": "10.1.2.2/24"}}]}}'"#,
+            lab.files.join("pid").display()
         ),
     );
-    std::fs::rename(format!("{directory}/fake"), format!("{directory}/dhcp")).unwrap();
-    let conf = conf(json!({"ipam": {"type": "dhcp"}}));
-    for operation in ["ADD", "DEL"] {
-        lab.call(operation, &conf, "c1", pod.path(), "net1")
-            .set("CNI_PATH", &format!("{directory}:/usr/bin"))
-            .run()
-            .ok();
-    }
-    assert!(!lab.node.has(&host));
+    let conf = conf(json!({"ipam": {"type": "fake"}}));
+    lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().ok();
+    let started = std::fs::read_to_string(lab.files.join("pid")).unwrap();
+    wait_until_ended(started.trim());
 }
 
 #[test]
@@ -331,12 +394,17 @@ fn an_ipam_plugin_ends_with_the_add_that_called_it() {
     let conf = conf(json!({"ipam": {"type": "fake"}}));
     let mut add = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).start();
     support::wait_until("the plugin runs", || started.exists());
-    let plugin = format!("/proc/{}", std::fs::read_to_string(started).unwrap().trim());
-    assert!(Path::new(&plugin).exists());
+    let plugin = std::fs::read_to_string(started).unwrap().trim().to_string();
+    assert!(Path::new("/proc").join(&plugin).exists());
     add.kill().unwrap();
     add.wait().unwrap();
-    support::wait_until("the plugin is gone", || {
-        let state = std::fs::read_to_string(format!("{plugin}/stat")).unwrap_or_default();
+    wait_until_ended(&plugin);
+}
+
+/// Waits until a process is gone, or only its parent has not noticed.
+fn wait_until_ended(process: &str) {
+    support::wait_until("the process has ended", || {
+        let state = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         state.is_empty() || state.contains(") Z ")
     });
 }
