@@ -153,6 +153,10 @@ fn rules_of_vanished_ports_are_collected() {
     let found = json!([{"hostInterface": port, "outcome": "would remove"}]);
     assert_eq!(gc("gc --keep c1 --dry-run --json"), (Some(1), found));
     assert!(rules().contains(&port));
+    let running = lab.lock(&format!("attachment/{port}"));
+    assert_eq!(gc("gc --keep c1 --json").1[0]["outcome"], "in use");
+    assert!(rules().contains(&port), "an ADD may be about to make the port");
+    drop(running);
     assert_eq!(gc("gc --keep c1 --json").1[0]["outcome"], "removed");
     assert!(!rules().contains(&port));
 }
@@ -182,12 +186,7 @@ fn gc_without_a_list_removes_nothing() {
 fn an_attachment_whose_add_is_running_is_not_collected() {
     let lab = Lab::new("");
     let _pod = attach_three(&lab);
-    let name = format!("bridge-dhcp/attachment/{}", host_side("c1", "net1"));
-    let held = lab.node.enter(|| {
-        use std::os::linux::net::SocketAddrExt;
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
-        std::os::unix::net::UnixListener::bind_addr(&address).unwrap()
-    });
+    let held = lab.lock(&format!("attachment/{}", host_side("c1", "net1")));
     let output = by_hand(&lab, &["gc", "--keep", "c2", "--json"], "");
     let shown = json_of(&output);
     let outcome = |ifname| {

@@ -177,6 +177,48 @@ fn a_port_that_somebody_takes_off_the_bridge_meanwhile_is_no_attachment() {
 }
 
 #[test]
+fn a_bridge_that_somebody_else_makes_meanwhile_is_not_deleted() {
+    let lab = Lab::empty();
+    let pod = lab.pod();
+    let replaced =
+        "ip link del br0; ip link add br0 address 02:00:00:00:00:0c type bridge; ip link set br0 up";
+    let path = script(&lab.files, "fake", &format!("[ $CNI_COMMAND = DEL ] || {{ {replaced}; exit 1; }}"));
+    let conf = conf(json!({"createBridge": true, "ipam": {"type": "fake"}}));
+    lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().error(121);
+    assert_eq!(lab.port("br0")["address"], "02:00:00:00:00:0c");
+    assert!(!lab.node.has(&host_side("c1", "net1")));
+}
+
+#[test]
+fn whoever_may_create_or_delete_a_bridge_waits_for_those_who_do() {
+    let lab = Lab::empty();
+    let pod = lab.pod();
+    let (asked, gate) = (lab.files.join("asked"), lab.files.join("gate"));
+    let held_up = format!(
+        "[ $CNI_COMMAND = DEL ] || {{ touch {}; while [ ! -e {} ]; do sleep 0.01; done; exit 1; }}",
+        asked.display(),
+        gate.display()
+    );
+    let path = script(&lab.files, "fake", &held_up);
+    let conf = conf(json!({"createBridge": true, "deadline": "60s", "ipam": {"type": "fake"}}));
+    let add = lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path);
+
+    let lock = lab.lock("bridge/br0");
+    let mut child = add.start();
+    wait_until("the ADD waits or acts", || lock.accept().is_ok() || asked.exists());
+    assert!(!lab.node.has("br0"));
+    drop(lock);
+    wait_until("the ADD asks for addresses", || asked.exists());
+    let lock = lab.lock("bridge/br0");
+    std::fs::write(gate, "").unwrap();
+    wait_until("the ADD waits or ends", || lock.accept().is_ok() || child.try_wait().unwrap().is_some());
+    assert!(lab.node.has("br0"));
+    drop(lock);
+    Outcome::from(child.wait_with_output().unwrap()).error(121);
+    assert!(!lab.node.has("br0"));
+}
+
+#[test]
 fn a_port_that_is_taken_off_before_it_forwards_is_not_waited_for() {
     let host = host_side("c1", "net1");
     let lab = Lab::new("");

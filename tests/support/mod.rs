@@ -12,6 +12,8 @@ pub mod plugin;
 pub mod strace;
 pub mod wire;
 
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -121,6 +123,14 @@ impl Lab {
     /// Puts a table in the way of the plugin's own, so that nftables refuses every rule of it.
     pub fn obstruct_rules(&self) {
         self.node.nft("add table bridge bridge_dhcp\nadd set bridge bridge_dhcp ports { type ipv4_addr; }");
+    }
+
+    /// Takes a lock of the plugin's on the node, as another plugin process would; whoever waits for it connects.
+    pub fn lock(&self, name: &str) -> UnixListener {
+        let address = SocketAddr::from_abstract_name(format!("bridge-dhcp/{name}")).unwrap();
+        let lock = self.node.enter(|| UnixListener::bind_addr(&address)).unwrap();
+        lock.set_nonblocking(true).unwrap();
+        lock
     }
 
     /// All that an attachment could leave behind on the node.
