@@ -127,4 +127,9 @@ fn without_touching_what_only_looks_like_ours() {
         .ip(&format!("link add {name} type veth peer name foreign\nlink set {name} alias somebody-elses"));
     succeed(lab.call("DEL", &stripped(), "c1", pod.path(), "net1"));
     assert!(lab.node.has(&name));
+
+    lab.call("ADD", &vm_conf(json!({})), "c2", pod.path(), "net1").run().ok();
+    pod.ip("link set net1 name moved\nlink add net1 address 02:00:00:00:00:77 type bridge");
+    succeed(lab.call("DEL", &stripped(), "c2", pod.path(), "net1"));
+    assert!(pod.has("net1") && !pod.has("moved"), "its MAC is not the attachment's");
 }

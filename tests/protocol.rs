@@ -87,6 +87,10 @@ fn wrong_values_are_named_with_key_value_and_range() {
         (json!({"vlanTrunk": [{"minID": 5}]}), ["\"vlanTrunk\"", "minID", "maxID"]),
         (json!({"portIsolation": "yes"}), ["\"portIsolation\"", "yes", "true or false"]),
         (json!({"deadline": "2h"}), ["\"deadline\"", "2h", "60s"]),
+        (
+            json!({"dhcpProbe": {"timeout": "9s"}, "deadline": "9s"}),
+            ["\"dhcpProbe.timeout\"", "9s", "\"deadline\""],
+        ),
         (json!({"uplinkCheck": "maybe"}), ["\"uplinkCheck\"", "maybe", "warn"]),
         (json!({"bridge": "a b"}), ["\"bridge\"", "a b", "interface name"]),
         (json!({"master": "eth0"}), ["\"master\"", "bridge", "rename"]),
@@ -218,6 +222,11 @@ fn the_log_says_who_and_never_fails_an_operation() {
         assert!(line.contains(part), "{part} in {line}");
     }
     lab.del(&asked, &pod).ok();
+    let quiet = lab.files.join("quiet");
+    let asked = vm_conf(json!({"logFile": quiet, "logLevel": "error"}));
+    lab.add(&asked, &pod).ok();
+    lab.del(&asked, &pod).ok();
+    assert_eq!(std::fs::read_to_string(&quiet).unwrap(), "");
     let pipe = lab.files.join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (unwritable, complains) in [

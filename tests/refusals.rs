@@ -155,6 +155,36 @@ fn a_larger_mtu_than_the_bridges_would_lose_frames() {
     let pod = lab.pod();
     let said = refused(&lab, &pod, 7, || lab.add(&conf(json!({"mtu": 9000})), &pod));
     contains(&said, &["9000", "1500", "ip link set br0 mtu 9000"]);
+    lab.add(&conf(json!({"mtu": 1500})), &pod).ok();
+}
+
+#[test]
+fn behind_another_plugin_only_an_interface_that_can_be_meant_is_a_candidate() {
+    let lab = Lab::new("address 02:00:00:00:00:0b ");
+    let pod = lab.pod();
+    lab.node.ip("tuntap add tap0 mode tap\nlink set tap0 alias its-makers\n\
+                 link add net1 type veth peer name net1-peer\nlink add other0 type veth peer name other1");
+    let chained = |names: &[&str]| {
+        let on_the_node = names.iter().map(|name| json!({"name": name}));
+        let inside = json!({"name": "net1", "sandbox": pod.path()});
+        let result = json!({"interfaces": on_the_node.chain([inside]).collect::<Value>()});
+        support::with_result(&conf(json!({"cniVersion": "1.0.0"})), &result)
+    };
+    let said = refused(&lab, &pod, 7, || lab.add(&chained(&["br0", "tap0", "other0"]), &pod));
+    contains(&said, &["tap0", "other0"]);
+    // The bridge is none, nor is what lies in the container, whatever the node has under that name.
+    let asked = chained(&["br0", "tap0"]);
+    lab.add(&asked, &pod).ok();
+    assert_eq!(
+        (&lab.port("tap0")["master"], &lab.port("tap0")["ifalias"]),
+        (&json!("br0"), &json!("its-makers"))
+    );
+    lab.del(&asked, &pod).ok();
+    // The one whose other end the container has outweighs the others.
+    lab.node.ip("link set net1-peer name inside");
+    lab.node.ip(&format!("link set other1 name net1 netns {}", pod.name()));
+    lab.add(&chained(&["br0", "tap0", "net1", "other0"]), &pod).ok();
+    assert_eq!(lab.port("other0")["master"], "br0");
 }
 
 #[test]
@@ -217,6 +247,7 @@ fn a_mac_that_another_local_port_uses_is_named_with_its_owner() {
     wait_until("the bridge learns the MAC", || lab.node.learned("02:00:00:00:00:55").contains(&host));
     let said = lab.call("ADD", &asked, "c2", pods[1].path(), "net1").run().error(109);
     contains(&said, &["02:00:00:00:00:55", &host, "container c1"]);
+    contains(&lab.add(&asked, &pods[0]).error(107), &["attached already"]);
     // The node's own addresses would win.
     let of = |link: &str| lab.port(link)["address"].as_str().unwrap().to_string();
     lab.node.ip("link set br0 address 02:00:00:00:00:b0");
