@@ -55,10 +55,15 @@ fn what_is_gone_altogether_is_named() {
     let asked = vm_conf(json!({}));
     let result = lab.add(&asked, &pod).ok();
     let elsewhere = lab.pod();
+    let index = pod.link("net1")["ifindex"].clone();
     pod.ip(&format!("link set net1 netns {}", elsewhere.name()));
+    assert!(lab.check(&asked, &result, &pod).error(123).contains("no longer in the container"));
+    pod.ip(&format!("link add net1 index {index} type bridge"));
     assert!(lab.check(&asked, &result, &pod).error(123).contains("no longer in the container"));
     lab.node.ip(&format!("link del {}", host_side("c1", "net1")));
     assert!(lab.check(&asked, &result, &pod).error(123).contains("does not exist any more"));
+    lab.node.ip("link set br0 down");
+    lab.check(&asked, &result, &pod).error(102);
     lab.node.ip("link del br0");
     lab.check(&asked, &result, &pod).error(100);
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Lab, conf, host_side, vm_conf};
+use support::{Lab, conf, host_side, vm_conf, wait_until};
 
 fn collect(lab: &Lab, conf: &Value) -> support::plugin::Outcome {
     let unset = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"];
@@ -77,6 +77,9 @@ fn status_says_whether_add_would_be_served() {
     assert!(status(json!({"vlan": 5})).error(50).contains("vlan_filtering"));
     status(json!({"cniVersion": "1.0.0"})).error(1);
     status(json!({"uplinkCheck": "fail"})).ok();
+    lab.lan.ip("link set lan0 down");
+    wait_until("the bridge lost its carrier", || lab.port("br0")["operstate"] == "DOWN");
+    assert!(status(json!({"uplinkCheck": "fail"})).error(51).contains("code 106"));
     lab.node.ip("link del ens192");
     assert!(status(json!({"uplinkCheck": "fail"})).error(51).contains("code 105"));
     status(json!({})).ok();

@@ -88,6 +88,8 @@ fn describe_pod(pod: &support::namespace::Namespace, made: &mut BTreeMap<String,
     let addresses = &pod.addresses()["eth0"];
     let has_address = !addresses.is_null();
     made.insert("pod addresses".into(), addresses.to_string());
+    let first = &pod.ip_json("-4 address show dev eth0")[0]["addr_info"][0];
+    made.insert("pod broadcast address".into(), first["broadcast"].to_string());
     for family in ["-4", "-6"] {
         let shown = pod.run(&format!("ip {family} route show table all"));
         let mut lines: Vec<&str> = shown.lines().map(str::trim).filter(|line| passes(line)).collect();
