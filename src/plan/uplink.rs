@@ -137,16 +137,14 @@ mod tests {
     use crate::plan::facts::PortVlans;
     use crate::report::Code;
 
+    fn in_state(state: PortState) -> Uplink {
+        let port = Port { state, hairpin: false, isolated: false, broadcast_flood: true, forward_timer: 100 };
+        Uplink { link: Link { port: Some(port), ..Link::plain("ens192") }, vlans: None }
+    }
+
     #[test]
     fn a_daemons_spanning_tree_is_on() {
-        let port = Port {
-            state: PortState::Listening,
-            hairpin: false,
-            isolated: false,
-            broadcast_flood: true,
-            forward_timer: 100,
-        };
-        let uplink = Uplink { link: Link { port: Some(port), ..Link::plain("ens192") }, vlans: None };
+        let uplink = in_state(PortState::Listening);
         let bridge = Bridge { stp: Stp::Daemon, forward_delay: 15, ..Bridge::default() };
         let error = forwards("br0", &bridge, &[uplink]).unwrap_err();
         assert_eq!(error.code, Code::NotForwarding);
@@ -175,6 +173,16 @@ mod tests {
 
     fn filtering() -> Bridge {
         Bridge { vlan_filtering: true, default_pvid: 1, ..Bridge::default() }
+    }
+
+    #[test]
+    fn what_an_uplink_without_carrier_would_let_pass_does_not_count() {
+        let dead = |uplink: Uplink| Uplink { link: Link { carrier: false, ..uplink.link }, ..uplink };
+        let carrying = [dead(uplink(Some(1), &[1], &[120])), uplink(None, &[], &[120])];
+        assert_eq!(judge("br0", &filtering(), None, &carrying).unwrap_err().code, Code::VlanNotOnUplink);
+        let forwarding = [dead(in_state(PortState::Forwarding)), in_state(PortState::Disabled)];
+        let error = forwards("br0", &Bridge::default(), &forwarding).unwrap_err();
+        assert_eq!(error.code, Code::NotForwarding);
     }
 
     #[test]

@@ -237,6 +237,8 @@ mod tests {
         let text = warned(&[answer(|_| {}), other.clone()]);
         assert!(text.starts_with("2 DHCP servers answer: ") && text.contains("192.0.2.7 ("), "{text}");
         let expected = Expected { servers: vec![answer(|_| {}).offer.sender.server], subnets: Vec::new() };
+        let is_expected = |answer: &Answer| Offered::new(answer, &expected).expected;
+        assert!(is_expected(&answer(|_| {})) && !is_expected(&other));
         let text = warnings(&[answer(|_| {}), other], 0, &expected).join("\n");
         assert!(text.contains("192.0.2.7") && text.contains("not in \"servers\""), "{text}");
     }

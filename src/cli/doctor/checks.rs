@@ -353,3 +353,6 @@ pub fn dhcp(outcome: Result<Report, Error>) -> Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

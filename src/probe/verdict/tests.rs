@@ -302,6 +302,11 @@ fn an_experiment_outweighs_what_only_looks_wrong() {
         facts.uplinks.clear();
         answered(from_bridge(facts, 0));
     });
+    let sender = Sender { relay: None, ..offer().sender };
+    assert_verdict(Code::BadReplies, "NAK instead of an offer", |facts| {
+        facts.uplinks.clear();
+        facts.on_port[0].counters.last_refusal = Some(Refusal { sender, message: None });
+    });
     assert_verdict(Code::NoUplink, "1 replies to others", |facts| {
         facts.uplinks.clear();
         facts.on_port[0].counters.other_exchanges = 1;

@@ -107,6 +107,13 @@ fn an_isolated_uplink_is_no_firewall() {
         facts.uplinks[0].link.port.as_mut().unwrap().isolated = true;
     });
     assert!(code == Code::BridgedFramesDropped && text.contains("isolated off"), "{text}");
+    // One of two proves nothing.
+    let (_, text) = judged(&question, |facts| {
+        answered(from_bridge(facts, 0));
+        facts.uplinks.push(uplink());
+        facts.uplinks[0].link.port.as_mut().unwrap().isolated = true;
+    });
+    assert!(text.contains("look for tc filters"), "{text}");
     // So is a local port behind which the only server sits.
     let (_, text) = judged(&question, |facts| {
         answered(from_bridge(facts, 0));
