@@ -162,6 +162,29 @@ fn rules_of_vanished_ports_are_collected() {
 }
 
 #[test]
+fn what_gc_could_not_remove_shows_in_its_exit_status() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let mut failed = 0;
+    for number in 1..=6 {
+        if !lab.node.has(&host_side("c1", "net1")) {
+            lab.add(&vm_conf(json!({})), &pod).ok();
+        }
+        let inject = format!("inject=sendto:error=EPERM:when={number}");
+        let traced = ["-f", "-qq", "-o", "/dev/null", "-e", &inject, &executable()];
+        let words = [&traced[..], &["gc", "--keep", "c2", "--json"]].concat();
+        let output = lab.node.pipe("strace", &words, "");
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        if shown["stale"][0]["outcome"] == "failed" {
+            failed += 1;
+            assert_eq!(output.status.code(), Some(1), "{shown}");
+            assert!(shown["stale"][0]["error"].as_str().unwrap().contains("cannot remove"), "{shown}");
+        }
+    }
+    assert!(failed > 0);
+}
+
+#[test]
 fn gc_without_a_list_removes_nothing() {
     let lab = Lab::new("");
     let _pod = attach_three(&lab);

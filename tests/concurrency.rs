@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
 use serde_json::{Value, json};
 use support::namespace::Namespace;
 use support::plugin::{Outcome, script};
@@ -243,6 +246,24 @@ fn a_port_that_is_taken_off_before_it_forwards_is_not_waited_for() {
         lab.del(&conf, &pod).ok();
     }
     assert!(failed > 0, "nobody came in time");
+}
+
+#[test]
+fn a_stranger_on_the_node_cannot_hold_an_add_up() {
+    let lab = Lab::empty();
+    let pod = lab.pod();
+    let hold = r#"socket(S, AF_UNIX, SOCK_STREAM, 0) && bind(S, pack_sockaddr_un("\0bridge-dhcp/bridge/br0")) && listen(S, 9) or die $!;
+        $| = 1; print "held\n"; <STDIN>"#;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--clear-groups", "perl", "-MSocket", "-e", hold]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut stranger = lab.node.enter(|| command.spawn()).unwrap();
+    let mut said = String::new();
+    BufReader::new(stranger.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "held\n");
+    lab.add(&vm_conf(json!({"createBridge": true})), &pod).ok();
+    drop(stranger.stdin.take());
+    stranger.wait().unwrap();
 }
 
 #[test]

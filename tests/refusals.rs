@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::feature::{Feature, needs};
 use support::namespace::Namespace;
 use support::plugin::Outcome;
 use support::wire::{frame, send_frame};
@@ -261,6 +262,23 @@ fn a_mac_that_another_local_port_uses_is_named_with_its_owner() {
     assert!(send_frame(&lab.lan, "lan0", &frame([2, 0, 0, 0, 0, 0x56], 1)));
     wait_until("the bridge learns the MAC", || lab.node.learned("02:00:00:00:00:56").contains("ens192"));
     lab.call("ADD", &elsewhere, "c2", pods[1].path(), "net1").run().ok();
+}
+
+#[test]
+fn the_same_mac_in_another_vlan_is_another_host() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::new("vlan_filtering 1");
+    let pods = [lab.pod(), lab.pod()];
+    let mac = "02:00:00:00:00:55";
+    let asked = |vlan: u16| conf(json!({"vlan": vlan, "runtimeConfig": {"mac": mac}}));
+    lab.add(&asked(100), &pods[0]).ok();
+    assert!(send_frame(&pods[0], "net1", &frame([2, 0, 0, 0, 0, 0x55], 1)));
+    wait_until("the bridge learns the MAC", || lab.node.learned(mac).contains("vlan 100"));
+    let second = |vlan| lab.call("ADD", &asked(vlan), "c2", pods[1].path(), "net1").run();
+    contains(&second(100).error(109), &[mac, "container c1"]);
+    second(200).ok();
 }
 
 #[test]
