@@ -246,3 +246,33 @@ pub fn leads_off_the_node(port: &Link) -> bool {
     };
     !ends_here && !leads_to_a_container(port)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_leads_off_the_node_unless_kind_name_or_label_say_otherwise() {
+        let port = |kind: Option<&str>, name: &str| Link { kind: kind.map(Into::into), ..Link::plain(name) };
+        let elsewhere = |name| Link { peer_elsewhere: true, ..port(Some("veth"), name) };
+        let labelled =
+            |port| Link { alias: Some("bridge-dhcp network=n container=c ifname=i".into()), ..port };
+        for (port, leads) in [
+            (port(None, "ens192"), true),
+            (port(Some("bond"), "bond0"), true),
+            (port(Some("vlan"), "ens192.7"), true),
+            (port(Some("veth"), "veth1"), true),
+            (elsewhere("veth-lan"), true),
+            (elsewhere("veth1"), false),
+            (port(Some("veth"), "veth30bc48f5fb8"), false),
+            (port(Some("veth"), "vethprobe00a1ff"), false),
+            (labelled(elsewhere("veth-lan")), false),
+            (labelled(port(Some("tun"), "tap0")), false),
+            (port(Some("tun"), "tap0"), true),
+            (port(Some("dummy"), "dummy0"), false),
+            (port(Some("ifb"), "ifb0"), false),
+        ] {
+            assert_eq!(leads_off_the_node(&port), leads, "{port:?}");
+        }
+    }
+}
