@@ -359,8 +359,10 @@ fn with_dhcp_the_release_leaves_before_the_link_goes() {
     run("ADD", &releases, json!([])).ok();
     run("DEL", &releases, json!([])).ok();
     assert!(!lab.node.has(&host));
-    // An ADD that fails releases, too.
-    let refused = run("ADD", &releases, json!([{"dst": "10.9.0.0/16", "gw": "10.77.7.7"}])).error(124);
+    // An ADD that fails releases, too, and waits for that on a busy node.
+    let refused =
+        run("ADD", &format!("sleep 1.5; {releases}"), json!([{"dst": "10.9.0.0/16", "gw": "10.77.7.7"}]))
+            .error(124);
     assert!(!refused.contains("left behind") && !lab.node.has(&host), "{refused}");
     // The link does not stay for a server that does not answer.
     run("ADD", &releases, json!([])).ok();

@@ -19,8 +19,8 @@ use crate::report::result::{CniResult, Interface};
 use crate::request::Add;
 use crate::request::version::CniVersion;
 
-/// Longest that a failed ADD waits for the IPAM plugin to take its reservation back.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
+/// Longest that a failed ADD waits for the IPAM plugin to take its reservation back: a busy node needs seconds to start one.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the IPAM plugin reserves for one attachment.
 pub(super) struct Reservation {
