@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
+use support::namespace::text;
 use support::plugin::executable;
 use support::wire::{Capture, Flood, frame, from_mac};
 use support::{Before, Lab, conf, host_side, other_plugins_pair, vm_conf, wait_until, with_result};
@@ -240,8 +241,8 @@ fn an_uplink_without_the_default_vlan_or_with_half_of_it_is_named_with_the_comma
         let outcome = lab.add(&asked, &pod);
         assert!(outcome.stderr.contains(fact), "{}", outcome.stderr);
         outcome.ok();
-        let doctor = format!("{} doctor --bridge br0 --no-probe", executable());
-        assert!(lab.node.run(&doctor).contains(&format!("warn  vlan            {fact}")));
+        let doctor = lab.node.pipe(&executable(), &["doctor", "--bridge", "br0", "--no-probe"], "");
+        assert!(text(&doctor.stdout).contains(&format!("warn  vlan            {fact}")));
         lab.del(&asked, &pod).ok();
     }
     for whole in ["vid 1 pvid untagged", "vid 1"] {
