@@ -88,13 +88,7 @@ fn read_bridge(attributes: &[InfoBridge]) -> Bridge {
 }
 
 fn read_port(attributes: &[InfoBridgePort]) -> Port {
-    let mut port = Port {
-        state: PortState::Disabled,
-        hairpin: false,
-        isolated: false,
-        broadcast_flood: true,
-        forward_timer: 0,
-    };
+    let mut port = Port::plain(PortState::Disabled);
     for attribute in attributes {
         match attribute {
             InfoBridgePort::State(state) => {

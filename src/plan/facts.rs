@@ -139,6 +139,13 @@ pub struct Port {
     pub forward_timer: u64,
 }
 
+impl Port {
+    /// A port as the kernel makes it, in this state.
+    pub fn plain(state: PortState) -> Self {
+        Self { state, hairpin: false, isolated: false, broadcast_flood: true, forward_timer: 0 }
+    }
+}
+
 /// The VLANs that a port carries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PortVlans {

@@ -138,7 +138,7 @@ mod tests {
     use crate::report::Code;
 
     fn in_state(state: PortState) -> Uplink {
-        let port = Port { state, hairpin: false, isolated: false, broadcast_flood: true, forward_timer: 100 };
+        let port = Port { forward_timer: 100, ..Port::plain(state) };
         Uplink { link: Link { port: Some(port), ..Link::plain("ens192") }, vlans: None }
     }
 

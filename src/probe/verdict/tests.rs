@@ -44,13 +44,7 @@ fn bridge() -> Link {
 }
 
 fn uplink() -> Uplink {
-    let port = Port {
-        state: PortState::Forwarding,
-        hairpin: false,
-        isolated: false,
-        broadcast_flood: true,
-        forward_timer: 0,
-    };
+    let port = Port::plain(PortState::Forwarding);
     let vlans = PortVlans { pvid: Some(1), untagged: vec![VlanRange { first: 1, last: 1 }], tagged: vec![] };
     Uplink { link: Link { port: Some(port), ..link("ens192") }, vlans: Some(vlans) }
 }
