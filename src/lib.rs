@@ -1,28 +1,35 @@
 //! `bridge-dhcp`: a CNI plugin that attaches pods and virtual machines to a bridge of the node and can
 //! prove, at attach time, that DHCP works behind it.
 //!
-//! # Layout
-//! Data flows one way, and the modules are its stations:
-//! - [`request`]: standard input and environment become a typed [`request::Request`] (what was said).
-//! - [`plan`]: a request becomes the steps that are wanted (what it means); pure, no I/O.
-//! - [`kernel`]: the only code that touches Linux, behind the trait of our own verbs.
-//! - [`dhcp`]: one DISCOVER/OFFER exchange, a pure state machine and the packet socket it runs on.
-//! - [`ipam`]: the delegated IPAM plugin, found and executed.
-//! - [`probe`]: asks for an offer where an attachment would, and names the cause when none comes.
-//! - [`run`]: executes steps on a kernel and undoes them in reverse when one fails.
-//! - [`cni`]: the protocol around them: one request in, one document out.
-//! - [`cli`]: the same by hand: what a person or a DaemonSet asks of the node.
-//! - [`report`]: results per CNI version, and every error with its code.
+//! # The map
+//! Data flows one way: what the runtime says becomes a request, the request a plan, and the plan steps on the kernel,
+//! each with its undo. A room imports only from floors below its own; each room's `mod.rs` lists its files.
+//!
+//! | floor | room | what it is for |
+//! |---|---|---|
+//! | 10 | `main.rs` | decides who called: a runtime or a person |
+//! | 9 | [`cli`] | the command line: one file for each command, one exit status for all |
+//! | 8 | [`operations`] | ADD, DEL, CHECK, STATUS, GC, each as one screen of steps; what is undone, and in which order |
+//! | 7 | [`probe`] | asks for an offer where an attachment would, and names the cause when none comes: codes 110 to 116 |
+//! | 6 | [`kernel`] | the only code that touches Linux: netlink sockets, nftables, namespaces, sysctls, locks |
+//! | 5 | [`plan`] | request and facts in, steps out, without I/O: names, VLANs, MACs, uplinks, how each step is undone |
+//! | 5 | [`ipam`] | finds and executes another IPAM plugin |
+//! | 4 | [`dhcp`] | DHCP messages and options, the state machine of one exchange, the packet socket |
+//! | 3 | [`cni`] | what a CNI runtime says and hears: environment, config keys and their errors, previous result, result |
+//! | 2 | [`net`] | the field's words without I/O: MAC, names, VLANs, CIDR, link, port and bridge as the kernel shows them |
+//! | 1 | [`error`] | the error that a pod's event shows, the table of its codes, the log |
+//!
+//! Each room says its own errors, in a file `faults` where there are many.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod cli;
 pub mod cni;
 pub mod dhcp;
+pub mod error;
 pub mod ipam;
 pub mod kernel;
+pub mod net;
+pub mod operations;
 pub mod plan;
 pub mod probe;
-pub mod report;
-pub mod request;
-pub mod run;

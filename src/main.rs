@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     }
     let by_runtime = std::env::var_os("CNI_COMMAND").is_some_and(|command| !command.is_empty());
     if by_runtime || std::env::args_os().len() < 2 {
-        bridge_dhcp::cni::main()
+        bridge_dhcp::operations::serve::main()
     } else {
         bridge_dhcp::cli::main()
     }

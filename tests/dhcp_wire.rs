@@ -15,7 +15,7 @@ use bridge_dhcp::dhcp::drive::drive;
 use bridge_dhcp::dhcp::exchange::{Exchange, Identity, Timing};
 use bridge_dhcp::dhcp::reply::Malformed;
 use bridge_dhcp::dhcp::socket::{FRAME_MAX, PacketSocket};
-use bridge_dhcp::request::mac::MacAddress;
+use bridge_dhcp::net::MacAddress;
 use dhcproto::v4::{Decodable, DhcpOption, Message, MessageType};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};

@@ -4,8 +4,10 @@ mod support;
 
 use std::sync::Barrier;
 
-use bridge_dhcp::kernel::nft::{self, guard, guard::Missing};
-use bridge_dhcp::request::mac::MacAddress;
+use bridge_dhcp::kernel::nft;
+use bridge_dhcp::kernel::nft::guard;
+use bridge_dhcp::kernel::nft::guard::Missing;
+use bridge_dhcp::net::MacAddress;
 use serde_json::Value;
 use support::Lab;
 use support::namespace::Namespace;

@@ -5,7 +5,9 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use bridge_dhcp::kernel::nft::{self, masquerade, masquerade::Missing};
+use bridge_dhcp::kernel::nft;
+use bridge_dhcp::kernel::nft::masquerade;
+use bridge_dhcp::kernel::nft::masquerade::Missing;
 use ipnetwork::IpNetwork;
 use support::feature::{Feature, needs};
 use support::namespace::Namespace;

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use bridge_dhcp::kernel::nft::{guard, masquerade};
-use bridge_dhcp::request::mac::MacAddress;
+use bridge_dhcp::net::MacAddress;
 use ipnetwork::IpNetwork;
 use support::feature::{Feature, needs};
 use support::namespace::Namespace;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bridge_dhcp::net::InterfaceName;
+use bridge_dhcp::net::MacAddress;
 use bridge_dhcp::probe::{Question, probe};
-use bridge_dhcp::request::mac::MacAddress;
-use bridge_dhcp::request::name::InterfaceName;
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};
 use support::guest::DhcpServer;

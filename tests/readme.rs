@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use bridge_dhcp::report::Code;
-use bridge_dhcp::request::netconf::NetConf;
-use bridge_dhcp::request::{dhcp_probe, known};
+use bridge_dhcp::cni::config::NetConf;
+use bridge_dhcp::cni::config::{dhcp_probe, known};
+use bridge_dhcp::error::Code;
 use serde_json::{Value, json};
 use support::Lab;
 use support::examples::yaml;

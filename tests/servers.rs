@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use bridge_dhcp::net::InterfaceName;
+use bridge_dhcp::net::MacAddress;
 use bridge_dhcp::probe::report::Report;
 use bridge_dhcp::probe::{Question, probe};
-use bridge_dhcp::request::mac::MacAddress;
-use bridge_dhcp::request::name::InterfaceName;
 use support::feature::needs_program;
 use support::namespace::Namespace;
 use support::{Lab, wait_until};

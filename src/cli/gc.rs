@@ -6,15 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
 use super::{Verdict, block_on};
+use crate::cni::environment::Attachment;
+use crate::cni::request::valid_attachments;
+use crate::error::Error;
+use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
-use crate::plan::facts::Link;
+use crate::net::{ContainerId, InterfaceName, Link, NetworkName};
+use crate::operations::gc::{Valid, collect, orphaned_rules, remove_rules, stale};
 use crate::plan::names::Label;
-use crate::report::Error;
-use crate::report::faults::unseen;
-use crate::request::environment::Attachment;
-use crate::request::name::{ContainerId, InterfaceName, NetworkName};
-use crate::request::valid_attachments;
-use crate::run::gc::{Valid, collect, orphaned_rules, remove_rules, stale};
 
 const LONG: &str = "\
 Remove attachments that no container owns any more
@@ -266,7 +265,7 @@ mod tests {
         };
         let network = NetworkName::parse("lan").unwrap();
         let label = Label::new(&network, &attachment, None, false, None);
-        let link = crate::plan::facts::Link::plain("veth0");
+        let link = crate::net::Link::plain("veth0");
         stale(vec![(link, label)], None, &parse("f", text).unwrap()).is_empty()
     }
 

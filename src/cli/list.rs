@@ -6,11 +6,10 @@ use serde_json::{Value, json};
 
 use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
 use super::{Verdict, block_on};
+use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
-use crate::plan::facts::{Link, PortVlans};
+use crate::net::{Link, PortVlans, VlanRange};
 use crate::plan::names::Label;
-use crate::report::faults::unseen;
-use crate::request::vlan::VlanRange;
 
 const HELP: &str = "\
 --json prints {\"attachments\": [...]}, each with these keys (null where unknown):

@@ -13,7 +13,6 @@ mod validate;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
 use output::Failure;
 
 const EXIT_STATUS: &str = "Exit status: 0 all is well, 1 something was found or failed, 2 the command line is wrong.\n\

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::report::Error;
+use crate::error::Error;
 
 /// Why a command could not do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]

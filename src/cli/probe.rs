@@ -8,16 +8,13 @@ use serde_json::{Value, json};
 
 use super::output::{Failure, Palette, Tone, print, print_json};
 use super::{Verdict, block_on, spinner};
+use crate::cni::config::keys::parse_duration;
 use crate::dhcp::expected::Expected;
+use crate::error::Error;
+use crate::net::{InterfaceName, MacAddress, Vlans, cidr};
+use crate::probe::faults::Place;
 use crate::probe::report::{Offered, Report};
 use crate::probe::{Question, probe};
-use crate::report::Error;
-use crate::report::probe_faults::Place;
-use crate::request::cidr;
-use crate::request::keys::parse_duration;
-use crate::request::mac::MacAddress;
-use crate::request::name::InterfaceName;
-use crate::request::vlan::Vlans;
 
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dhcproto::v4::{DhcpOption, Encodable, EncodeResult, Encoder, Flags, Message, MessageType, OptionCode};
 
-use crate::request::mac::MacAddress;
+use crate::net::MacAddress;
 
 /// Some relays and servers drop what is shorter than a BOOTP message (RFC 1542 section 2.1).
 const BOOTP_LENGTH: usize = 300;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::expected::{Expected, Fit};
 use super::reply::{self, Malformed, Offer, Received, Refusal};
 use super::{discover, frame};
-use crate::request::mac::MacAddress;
+use crate::net::MacAddress;
 
 /// When a DHCPDISCOVER is repeated, in milliseconds since the first. RFC 2131 section 4.1 begins at four seconds; an
 /// ADD has six for everything, and a server that needs a second for its ping must hear an early one.

@@ -46,7 +46,8 @@ impl Expected {
 mod tests {
     use super::*;
     use crate::dhcp::reply::{Received, read};
-    use crate::dhcp::samples::{self, OFFERED, SERVER, XID, client_mac};
+    use crate::dhcp::samples;
+    use crate::dhcp::samples::{OFFERED, SERVER, XID, client_mac};
 
     #[test]
     fn servers_and_subnets_are_compared_where_they_are_given() {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use dhcproto::v4::{CLIENT_PORT, SERVER_PORT};
 
-use crate::request::mac::MacAddress;
+use crate::net::MacAddress;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 /// 802.1Q and 802.1ad tags (kernel `ETH_P_8021Q`, `ETH_P_8021AD`).
@@ -173,7 +173,8 @@ fn sum(initial: u32, bytes: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dhcp::samples::{self, Wrapping};
+    use crate::dhcp::samples;
+    use crate::dhcp::samples::Wrapping;
 
     #[test]
     fn a_broadcast_has_valid_headers_and_checksums() {

@@ -9,7 +9,7 @@ use dhcproto::v4::borrowed::Message;
 
 use super::frame::{self, BadFrame, Datagram, Unusable};
 use super::options::Options;
-use crate::request::mac::MacAddress;
+use crate::net::MacAddress;
 
 /// A frame, from the view of one exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +178,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dhcp::samples::{self, OFFER, OFFERED, SERVER, Wrapping, XID, client_mac, server_mac};
+    use crate::dhcp::samples;
+    use crate::dhcp::samples::{OFFER, OFFERED, SERVER, Wrapping, XID, client_mac, server_mac};
 
     fn received(message: &[u8]) -> Received {
         read(&Wrapping::default().around(message), XID, client_mac())

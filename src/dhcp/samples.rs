@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::request::mac::MacAddress;
+use crate::net::MacAddress;
 
 pub const XID: u32 = 0x1234_5678;
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);

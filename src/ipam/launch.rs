@@ -11,8 +11,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
-use crate::report::{Code, Error};
-use crate::request::version::CniVersion;
+use crate::cni::version::CniVersion;
+use crate::error::{Code, Error};
 
 /// The first argument that asks for this; the parent's process id and the executable follow.
 pub const ARGUMENT: &str = "launch-ipam-plugin";

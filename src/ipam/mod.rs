@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::report::result::CniResult;
-use crate::report::{Code, Error};
-use crate::request::netconf::Ipam;
-use crate::request::version::CniVersion;
+use crate::cni::config::Ipam;
+use crate::cni::result::CniResult;
+use crate::cni::version::CniVersion;
+use crate::error::{Code, Error};
 
 /// Most that a delegate may print on standard output.
 const STDOUT_MAX: u64 = 1 << 20;

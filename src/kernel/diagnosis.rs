@@ -5,7 +5,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::linux::Linux;
 use super::netlink::Refusal;
-use crate::plan::facts::Traffic;
+use crate::net::Traffic;
 
 /// Who made the machine, where the firmware says so (SMBIOS type 1).
 const VENDOR: &str = "/sys/class/dmi/id/sys_vendor";

@@ -10,7 +10,7 @@ use netlink_packet_netfilter::{
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 
 use super::netlink::{Client, Refusal};
-use crate::plan::facts::{Firewall, FirewallHook};
+use crate::net::{Firewall, FirewallHook};
 
 /// br_netfilter's switch of the calling thread's network namespace; absent without the module.
 const CALL_IPTABLES: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";

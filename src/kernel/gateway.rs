@@ -4,24 +4,16 @@ use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::{AddressFlags, AddressMessage};
+use rtnetlink::packet_route::address::AddressFlags;
 use rtnetlink::packet_route::link::LinkFlags;
-use rtnetlink::packet_route::route::RouteMessage;
 
-use super::address;
 use super::interface::{create_pair, fresh, set_flag, silence};
 use super::linux::Linux;
 use super::netlink::Refusal;
-use super::route;
+use super::taken::Taken;
+use super::{address, route};
 use crate::plan::gateway::same_subnet;
-use crate::plan::step::VlanGatewaySpec;
-
-/// What was taken off an interface, in the kernel's words and in the order in which the kernel can be given it back.
-#[derive(Default)]
-pub(super) struct Taken {
-    addresses: Vec<AddressMessage>,
-    routes: Vec<RouteMessage>,
-}
+use crate::plan::spec::VlanGatewaySpec;
 
 impl Linux {
     /// The gateway address works at once: nobody else may have it.

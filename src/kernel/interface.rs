@@ -10,8 +10,10 @@ use rtnetlink::packet_route::link::{
 
 use super::link;
 use super::netlink::{Client, Refusal};
-use crate::plan::facts::Link;
-use crate::request::mac::MacAddress;
+use crate::net::{Link, MacAddress};
+
+/// RTNLGRP_LINK (include/uapi/linux/rtnetlink.h).
+pub(super) const RTNLGRP_LINK: u32 = 1;
 
 /// A route netlink socket.
 pub(super) type Route = Client<RouteNetlinkMessage>;

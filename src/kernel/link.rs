@@ -6,8 +6,7 @@ use rtnetlink::packet_route::link::{
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
-use crate::plan::facts::{Bridge, Link, Port, PortState, Stp};
-use crate::request::mac::MacAddress;
+use crate::net::{Bridge, Link, MacAddress, Port, PortState, Stp};
 
 /// USER_HZ: the kernel gives bridge times to user space in hundredths of a second.
 const USER_HZ: u32 = 100;

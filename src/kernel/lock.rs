@@ -66,6 +66,11 @@ impl Lock {
     }
 }
 
+/// The lock under which a bridge is created, joined by those who would create it, and deleted again.
+pub fn bridge_lock(name: &str) -> String {
+    format!("bridge/{name}")
+}
+
 fn socket_name(name: &str) -> String {
     format!("bridge-dhcp/{name}")
 }

@@ -12,10 +12,9 @@ use super::interface::{delete, get, read_link, request_link};
 use super::linux::Linux;
 use super::netlink::Refusal;
 use super::{address, ports, route, sysctl, vlan};
-use crate::plan::facts::{BridgeSeen, Known, Link, PortVlans, Uplink};
+use crate::net::{BridgeSeen, Known, Link, MacAddress, PortVlans, Uplink};
 use crate::plan::names::{Label, is_container_port, is_own_port};
-use crate::plan::step::{Place, RouteSpec};
-use crate::request::mac::MacAddress;
+use crate::plan::spec::{Place, RouteSpec};
 
 impl Linux {
     /// The bridge of that name, or what is there instead.

@@ -1,7 +1,24 @@
 //! The only code that touches Linux: our own verbs behind one trait, and the kernel that carries them out.
+//!
+//! - [`linux`]: the sockets, and the container's namespace.
+//! - `verbs`: the table of our verbs: each step and each undo is one short call.
+//! - `bridge`, `veth`, `port`, `port_vlans`, `container`, `gateway`, `sysctl`: what these calls do, by subject.
+//! - [`look`]: what is there, read as narrowly as the kernel allows; [`ports`]: of one bridge.
+//! - [`probe_port`]: the temporary port that a probe asks through.
+//! - [`nft`]: our nftables table; [`firewall`]: the rules of others.
+//! - [`diagnosis`]: what only a diagnosis looks at.
+//! - [`lock`]: mutual exclusion between plugin processes.
+//! - [`netns`]: another network namespace.
+//! - [`netlink`]: a netlink socket; `interface`, `link`, `address`, `route`, [`vlan`]: its messages, by subject.
+//! - [`random`]: addresses and numbers made of entropy.
+//! - `taken`: what may have to be given back.
+//! - [`faults`]: the words for what the kernel refuses.
 
 mod address;
+mod bridge;
+mod container;
 pub mod diagnosis;
+pub mod faults;
 pub mod firewall;
 mod gateway;
 mod interface;
@@ -12,16 +29,23 @@ pub mod look;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+mod port;
+mod port_vlans;
 pub mod ports;
 pub mod probe_port;
+pub mod random;
 mod route;
 mod sysctl;
+mod taken;
+mod verbs;
+mod veth;
 pub mod vlan;
 
 use std::future::Future;
 
 use crate::kernel::netlink::Refusal;
-use crate::plan::step::{Step, Undo};
+use crate::plan::step::Step;
+use crate::plan::undo::Undo;
 
 /// What carries out steps and takes them back.
 pub trait Kernel {

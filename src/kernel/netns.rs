@@ -10,8 +10,8 @@ use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, fstatfs};
 
-use crate::report::Error;
-use crate::report::faults::no_netns;
+use super::faults::no_netns;
+use crate::error::Error;
 
 /// NSFS_MAGIC (include/uapi/linux/magic.h).
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);

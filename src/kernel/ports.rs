@@ -13,7 +13,7 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::link;
 use super::netlink::{DUMP_TRIES, Refusal, steady};
-use crate::plan::facts::Link;
+use crate::net::Link;
 
 /// The largest part of a dump that the kernel makes (NLMSG_GOODSIZE grows to 32 KiB).
 const PART_MAX: usize = 32 * 1024;

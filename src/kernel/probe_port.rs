@@ -10,20 +10,17 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::Kernel;
-use super::interface::{Route, named};
-use super::linux::{Linux, RTNLGRP_LINK, random_bytes};
+use super::interface::{RTNLGRP_LINK, Route, named};
+use super::linux::Linux;
 use super::netlink::Refusal;
 use super::netns::Netns;
+use super::random::random_bytes;
 use crate::dhcp::socket::PacketSocket;
-use crate::plan::facts::Link;
-use crate::plan::names;
-use crate::plan::step::{PortSpec, Step, VethSpec};
-use crate::plan::vlan_spec;
-use crate::request::mac::MacAddress;
-use crate::request::vlan::Vlans;
+use crate::net::{Link, MacAddress, Vlans};
+use crate::plan::spec::{PortSpec, VethSpec};
+use crate::plan::step::Step;
+use crate::plan::{names, vlan_spec};
 
-/// IFLA_IFALIAS of the host side.
-pub(super) const ALIAS: &str = "bridge-dhcp probe";
 /// The far end's name; nothing else is in its namespace but `lo`.
 const FAR_END: &str = "probe0";
 /// How often another random name is tried.
@@ -78,7 +75,7 @@ impl ProbePort {
         let mut port = Self { kernel, name, far_end: 0 };
         let marked = Step::ConfigurePort(PortSpec {
             port: port.name.clone(),
-            alias: ALIAS.to_string(),
+            alias: names::PROBE_ALIAS.to_string(),
             hairpin: false,
             isolated: spec.isolated,
         });

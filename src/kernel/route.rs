@@ -11,7 +11,7 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::interface::Route;
 use super::netlink::Refusal;
-use crate::plan::step::RouteSpec;
+use crate::plan::spec::RouteSpec;
 
 /// Adds the route over the interface with this index. One that is there already is success.
 ///

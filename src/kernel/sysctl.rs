@@ -2,6 +2,10 @@
 
 use std::io;
 
+use super::linux::Linux;
+use super::netlink::Refusal;
+use crate::plan::spec::Place;
+
 /// The value at this path below /proc/sys, without the line end; `None` where the kernel has no such parameter.
 ///
 /// # Errors
@@ -24,4 +28,10 @@ pub fn write(key: &str, value: &str) -> io::Result<()> {
 
 fn path(key: &str) -> String {
     format!("/proc/sys/{key}")
+}
+
+impl Linux {
+    pub(super) fn set_sysctl(&self, place: Place, key: &str, value: &str) -> Result<(), Refusal> {
+        Ok(self.at(place, || write(key, value))??)
+    }
 }

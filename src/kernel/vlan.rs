@@ -10,9 +10,9 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::netlink::{Client, Refusal};
-use crate::plan::facts::PortVlans;
-use crate::plan::step::VlanSpec;
-use crate::request::vlan::{VlanRange, merged};
+use crate::net::vlan::merged;
+use crate::net::{PortVlans, VlanRange};
+use crate::plan::spec::VlanSpec;
 
 /// RTM_NEWVLAN and RTM_GETVLAN (include/uapi/linux/rtnetlink.h); rtnetlink 0.24 does not know them.
 const RTM_NEWVLAN: u16 = 112;

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
-use crate::plan::step::{RouteSpec, Step};
-use crate::report::result::{CniResult, Ip, Route};
-use crate::request::netconf::NetConf;
+use crate::cni::config::NetConf;
+use crate::cni::result::{CniResult, Ip, Route};
+use crate::plan::spec::RouteSpec;
+use crate::plan::step::Step;
 
 /// Index of the container side in the result's `interfaces`.
 pub const CONTAINER: usize = 2;
@@ -131,7 +132,7 @@ fn first_other_host(address: IpNetwork) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::version::CniVersion;
+    use crate::cni::version::CniVersion;
     use serde_json::{Value, json};
 
     fn planned(conf: Value, answer: Value) -> Addresses {

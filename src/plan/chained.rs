@@ -1,11 +1,12 @@
 //! The steps of an attachment whose interface another plugin made: its host side joins the bridge, policy applies to it.
 
-use crate::plan::facts::{BridgeSeen, Link, PortVlans};
+use crate::cni::request::Add;
+use crate::error::Error;
+use crate::net::{BridgeSeen, Link, MacAddress, PortVlans};
+use crate::plan::faults;
 use crate::plan::names::{self, Label};
-use crate::plan::step::{EnslaveSpec, PortSpec, Step};
-use crate::report::{Error, faults};
-use crate::request::Add;
-use crate::request::mac::MacAddress;
+use crate::plan::spec::{EnslaveSpec, PortSpec};
+use crate::plan::step::Step;
 
 /// What was seen of the previous plugin's attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use ipnetwork::IpNetwork;
 
+use crate::error::Error;
+use crate::plan::faults;
 use crate::plan::step::Step;
-use crate::report::{Error, faults};
 
 /// The steps that give `link` the wanted addresses. A different IPv4 address of the interface, or an IPv6 address of
 /// an overlapping subnet, is in the way: replaced where `force` says so.

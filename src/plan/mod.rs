@@ -2,22 +2,23 @@
 
 pub mod addresses;
 pub mod chained;
-pub mod facts;
+pub mod faults;
 pub mod gateway;
 pub mod names;
+pub mod spec;
 pub mod step;
+pub mod undo;
 pub mod uplink;
 
 use std::time::Duration;
 
-use crate::plan::facts::{BridgeSeen, Link, Stp};
+use crate::cni::config::{Ipam, NetConf};
+use crate::cni::request::Add;
+use crate::error::Error;
+use crate::net::{BridgeSeen, Link, MacAddress, Stp, Vlans};
 use crate::plan::names::Label;
-use crate::plan::step::{BridgeSpec, PortSpec, Step, VethSpec, VlanSpec};
-use crate::report::{Error, faults};
-use crate::request::Add;
-use crate::request::mac::MacAddress;
-use crate::request::netconf::{Ipam, NetConf};
-use crate::request::vlan::Vlans;
+use crate::plan::spec::{BridgeSpec, PortSpec, VethSpec, VlanSpec};
+use crate::plan::step::Step;
 
 /// The kernel's default PVID of a new bridge.
 const DEFAULT_PVID: u16 = 1;

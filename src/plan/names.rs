@@ -4,10 +4,9 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use crate::request::environment::Attachment;
-use crate::request::mac::MacAddress;
-use crate::request::name::{ContainerId, InterfaceName, NetworkName};
-use crate::request::netconf::NetConf;
+use crate::cni::config::NetConf;
+use crate::cni::environment::Attachment;
+use crate::net::{ContainerId, InterfaceName, MacAddress, NetworkName};
 
 /// Hex digits of the hash in a host interface name: `veth` and these fill IFNAMSIZ - 1.
 const HOST_NAME_DIGITS: usize = 11;
@@ -21,6 +20,8 @@ const NETWORK_MAX: usize = 40;
 /// What the host side of a probe's temporary port is named, with six hex digits behind it. NetworkManager ignores what
 /// begins with `veth`.
 const PROBE_PREFIX: &str = "vethprobe";
+/// IFLA_IFALIAS of the host side of a probe's temporary port.
+pub const PROBE_ALIAS: &str = "bridge-dhcp probe";
 
 /// The host-side interface of an attachment: `veth` and the first 11 hex digits of SHA-256 of `container/ifname`.
 /// NetworkManager and udev leave `veth*` alone.

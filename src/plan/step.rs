@@ -1,145 +1,14 @@
-//! The steps that an attachment is made of, as data: our own verbs, and how each is undone.
+//! The steps that an attachment is made of, as data: our own verbs.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use crate::plan::facts::{Link, PortVlans};
-use crate::request::mac::MacAddress;
-use crate::request::vlan::VlanRange;
-
-/// A bridge to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BridgeSpec {
-    /// Its name.
-    pub name: String,
-    /// Its MAC, set explicitly, so that ports never change it.
-    pub mac: MacAddress,
-    /// Its MTU; `None` takes the kernel's.
-    pub mtu: Option<u32>,
-    /// Whether it filters VLANs.
-    pub vlan_filtering: bool,
-}
-
-/// A veth pair: the host side a port of the bridge, the container side in the container's network namespace, both
-/// down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VethSpec {
-    /// The host side's name.
-    pub host: String,
-    /// The host side's MAC.
-    pub host_mac: MacAddress,
-    /// The host side's MTU; `None` takes the kernel's.
-    pub host_mtu: Option<u32>,
-    /// The bridge that the host side is a port of.
-    pub bridge: String,
-    /// The container side's name.
-    pub ifname: String,
-    /// The container side's MAC.
-    pub mac: MacAddress,
-    /// The container side's MTU; `None` takes the kernel's.
-    pub mtu: Option<u32>,
-}
-
-/// What a port shall be besides its VLANs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortSpec {
-    /// The port.
-    pub port: String,
-    /// Its IFLA_IFALIAS.
-    pub alias: String,
-    /// Frames may leave through the port they came in.
-    pub hairpin: bool,
-    /// It talks to non-isolated ports only.
-    pub isolated: bool,
-}
-
-/// Another plugin's interface that becomes a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnslaveSpec {
-    /// The interface.
-    pub port: String,
-    /// The bridge.
-    pub bridge: String,
-    /// MTU that it must have so as not to change the bridge's; `None` leaves it.
-    pub mtu: Option<u32>,
-    /// MAC that it must have so as not to change the bridge's; `None` leaves it.
-    pub mac: Option<MacAddress>,
-    /// What it was before.
-    pub before: Link,
-}
-
-/// The VLANs to put on a port and the one to take off.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VlanSpec {
-    /// The port.
-    pub port: String,
-    /// VLAN of untagged frames (PVID, egress untagged).
-    pub native: u16,
-    /// Tagged VLANs, as ascending disjoint ranges.
-    pub tagged: Vec<VlanRange>,
-    /// The bridge's default VLAN, where it shall leave the port.
-    pub remove: Option<u16>,
-}
-
-/// Whose network namespace is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The plugin's own.
-    Node,
-    /// The one that CNI_NETNS names.
-    Container,
-}
-
-/// A kernel parameter under /proc/sys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SysctlSpec {
-    /// Where.
-    pub place: Place,
-    /// Its path below /proc/sys.
-    pub key: String,
-    /// What it shall be.
-    pub value: String,
-    /// What it was, where that must come back; not for what goes away with an interface.
-    pub before: Option<String>,
-}
-
-/// A route in the container, over its interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteSpec {
-    /// Destination.
-    pub destination: IpNetwork,
-    /// Next hops; none is a destination on the link, several share the traffic.
-    pub gateways: Vec<IpAddr>,
-    /// Routing table; `None` is the main one.
-    pub table: Option<u32>,
-    /// RT_SCOPE_ number; `None` is the universe.
-    pub scope: Option<u8>,
-    /// Metric; `None` is the kernel's default.
-    pub priority: Option<u32>,
-    /// RTAX_MTU in bytes.
-    pub mtu: Option<u32>,
-    /// RTAX_ADVMSS in bytes.
-    pub advmss: Option<u32>,
-}
-
-/// The interface that carries a bridge's gateway addresses in one VLAN: a veth whose other end is a port in that VLAN.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VlanGatewaySpec {
-    /// Its name, `BRIDGE.VLAN`.
-    pub name: String,
-    /// Its MAC.
-    pub mac: MacAddress,
-    /// The port's MAC.
-    pub port_mac: MacAddress,
-    /// The bridge.
-    pub bridge: String,
-    /// The bridge's MTU.
-    pub mtu: u32,
-    /// The port and its VLAN.
-    pub vlans: VlanSpec,
-}
+use super::spec::{
+    BridgeSpec, EnslaveSpec, PortSpec, RouteSpec, SysctlSpec, VethSpec, VlanGatewaySpec, VlanSpec,
+};
+use super::undo::Undo;
+use crate::net::{Link, MacAddress, PortVlans};
 
 /// One change of the node or the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,72 +139,6 @@ pub enum Step {
     },
 }
 
-/// How a step is taken back. Each is idempotent, so that it may also undo a step that was only half done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undo {
-    /// Delete the bridge, unless it has ports by now.
-    DeleteBridge {
-        /// The bridge.
-        name: String,
-        /// The MAC that it was made with: one with another was made by somebody else.
-        mac: MacAddress,
-    },
-    /// Delete the veth pair by its host side; VLANs, flags and labels go with it.
-    DeleteVeth {
-        /// The host side.
-        name: String,
-        /// The MAC that it was made with, where that is known: one with another was made by somebody else.
-        mac: Option<MacAddress>,
-    },
-    /// Take the interface off the bridge and give it back its MTU, MAC and state.
-    Release(Box<Link>),
-    /// Take the derived name off another plugin's interface.
-    RemoveAlternativeName {
-        /// The interface.
-        port: String,
-        /// The derived name.
-        name: String,
-    },
-    /// Give the port back its label and flags.
-    UnmarkPort(Box<Link>),
-    /// Give the port back its VLANs.
-    RestoreVlans {
-        /// The port.
-        port: String,
-        /// What they were.
-        vlans: PortVlans,
-    },
-    /// Make the bridge non-promiscuous again.
-    ClearPromiscuous(String),
-    /// Remove the MAC check of the port.
-    Unprotect(String),
-    /// Give a kernel parameter its former value.
-    RestoreSysctl {
-        /// Where.
-        place: Place,
-        /// Its path below /proc/sys.
-        key: String,
-        /// The former value.
-        value: String,
-    },
-    /// Take the address off the bridge.
-    RemoveGateway {
-        /// The interface.
-        link: String,
-        /// The address.
-        address: IpNetwork,
-    },
-    /// Give the bridge back the address.
-    RestoreGateway {
-        /// The interface.
-        link: String,
-        /// The address.
-        address: IpNetwork,
-    },
-    /// Remove the masquerading of the host side.
-    RemoveMasquerade(String),
-}
-
 impl Step {
     /// What takes the step back; `None` where an earlier step's undo does.
     pub fn undo(&self) -> Option<Undo> {
@@ -437,26 +240,6 @@ impl fmt::Display for Step {
             Self::RemoveGateway { link, address } => write!(f, "take {address} off {link}"),
             Self::PinMac { bridge, mac } => write!(f, "fix the MAC of bridge {bridge} as {mac}"),
             Self::Masquerade { addresses, .. } => write!(f, "masquerade {}", shown(addresses)),
-        }
-    }
-}
-
-impl fmt::Display for Undo {
-    /// The undo as an error names it, behind "cannot".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DeleteBridge { name, .. } => write!(f, "delete bridge {name}"),
-            Self::DeleteVeth { name, .. } => write!(f, "delete {name}"),
-            Self::Release(link) => write!(f, "take {} off its bridge", link.name),
-            Self::RemoveAlternativeName { port, name } => write!(f, "take the name {name} off {port}"),
-            Self::UnmarkPort(link) => write!(f, "restore label and flags of {}", link.name),
-            Self::RestoreVlans { port, .. } => write!(f, "restore the VLANs of {port}"),
-            Self::ClearPromiscuous(name) => write!(f, "make bridge {name} non-promiscuous"),
-            Self::Unprotect(port) => write!(f, "remove the MAC check of port {port}"),
-            Self::RestoreSysctl { key, value, .. } => write!(f, "set {key} back to {value}"),
-            Self::RemoveGateway { link, address } => write!(f, "take {address} off {link}"),
-            Self::RestoreGateway { link, address } => write!(f, "give {address} back to {link}"),
-            Self::RemoveMasquerade(port) => write!(f, "remove the masquerading of {port}"),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Whether frames of the attachment can leave the node: the verdict over the bridge's uplinks.
 
-use crate::plan::facts::{Bridge, Link, Port, PortState, Stp, Uplink};
-use crate::report::{Error, faults, probe_faults};
-use crate::request::vlan::{VlanRange, Vlans, merged};
+use crate::error::Error;
+use crate::net::vlan::merged;
+use crate::net::{Bridge, Link, Port, PortState, Stp, Uplink, VlanRange, Vlans};
+use crate::plan::faults;
 
 /// The VLANs that uplinks must carry for this attachment; empty where the bridge does not filter.
 fn wanted(vlans: Option<&Vlans>, bridge: &Bridge) -> Vec<VlanRange> {
@@ -108,7 +109,7 @@ pub fn forwards(name: &str, bridge: &Bridge, uplinks: &[Uplink]) -> Result<(), E
     let shown: Vec<String> =
         states.iter().map(|(link, port)| format!("{} {}", link.name, port.state)).collect();
     if bridge.stp == Stp::Off {
-        return Err(probe_faults::uplink_switched_off(name, &shown, &first.name));
+        return Err(faults::uplink_switched_off(name, &shown, &first.name));
     }
     // The kernel's timers say nothing about a daemon's plans.
     let timed = states.iter().filter(|_| bridge.stp == Stp::Kernel);
@@ -120,7 +121,7 @@ pub fn forwards(name: &str, bridge: &Bridge, uplinks: &[Uplink]) -> Result<(), E
             _ => None,
         }
     });
-    Err(probe_faults::uplink_blocked(name, &shown, left.min()))
+    Err(faults::uplink_blocked(name, &shown, left.min()))
 }
 
 /// The uplink with its VLANs, as in `bond0[1,20-30]`.
@@ -134,8 +135,8 @@ fn describe(uplink: &Uplink) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::facts::PortVlans;
-    use crate::report::Code;
+    use crate::error::Code;
+    use crate::net::PortVlans;
 
     fn in_state(state: PortState) -> Uplink {
         let port = Port { forward_timer: 100, ..Port::plain(state) };

@@ -1,9 +1,9 @@
 //! The evidence behind a verdict: what was asked and heard, and the node's state. Pure.
 
-use super::verdict::{Asked, Facts};
+use super::facts::{Asked, Facts};
 use crate::dhcp::exchange::Answer;
-use crate::plan::facts::{FirewallHook, Uplink};
-use crate::report::faults::UPLINKS_MAX;
+use crate::net::{FirewallHook, Uplink};
+use crate::plan::faults::UPLINKS_MAX;
 
 /// What was seen, one line each, whatever the cause.
 pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::Question;
+use super::question::Question;
 use crate::dhcp::exchange::{Answer, Exchange};
 use crate::dhcp::expected::{Expected, Fit};
 use crate::dhcp::reply::Offer;
-use crate::request::mac::MacAddress;
+use crate::net::MacAddress;
 
 /// A lease shorter than this makes its clients ask all the time.
 const LEASE_MIN: Duration = Duration::from_secs(60);

@@ -1,61 +1,11 @@
 //! From what was seen to what is wrong: the one cause that the facts prove, and the evidence for it. Pure.
 
-use std::time::Duration;
-
-use crate::dhcp::exchange::{Answer, Counters, Exchange, Identity};
+use super::facts::{Asked, EXCHANGE_MIN, Facts};
+use super::{evidence, faults};
 use crate::dhcp::expected::Fit;
-use crate::plan::facts::{Firewall, FirewallHook, IPTABLES_OPENING, Link, Port, Traffic, Uplink};
+use crate::error::Error;
+use crate::net::{FirewallHook, IPTABLES_OPENING, Link, MacAddress, Port, Vlans};
 use crate::plan::uplink;
-use crate::report::Error;
-use crate::report::probe_faults;
-use crate::request::mac::MacAddress;
-use crate::request::vlan::Vlans;
-
-use super::{EXCHANGE_MIN, Question, evidence};
-
-/// What came of one exchange.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    /// Who asked.
-    pub identity: Identity,
-    /// Offers.
-    pub answers: Vec<Answer>,
-    /// What was sent and seen.
-    pub counters: Counters,
-}
-
-impl Asked {
-    /// What came of this exchange.
-    pub fn of(exchange: &Exchange) -> Self {
-        let answers = exchange.answers().to_vec();
-        Self { identity: exchange.identity(), answers, counters: exchange.counters().clone() }
-    }
-}
-
-/// What was seen of a probe without a good offer.
-#[derive(Debug, Clone)]
-pub struct Facts<'a> {
-    /// What was asked.
-    pub question: &'a Question,
-    /// How long the question had, from the first DISCOVER to the end.
-    pub window: Duration,
-    /// The bridge.
-    pub bridge: &'a Link,
-    /// Through the temporary port: the question itself, then the second identity.
-    pub on_port: Vec<Asked>,
-    /// From the bridge device, each identity and last the bridge's own; or why not.
-    pub at_bridge: Result<Vec<Asked>, String>,
-    /// The bridge's ports that may lead off the node.
-    pub uplinks: Vec<Uplink>,
-    /// What each of them sent and received in the second half.
-    pub traffic: Vec<(String, Traffic)>,
-    /// What may drop bridged frames.
-    pub firewall: Firewall,
-    /// The port behind which the server sits that answered the bridge device.
-    pub answering: Option<Link>,
-    /// The vendor, if this node is a virtual machine.
-    pub hypervisor: Option<String>,
-}
 
 /// The cause, with the evidence.
 pub fn verdict(facts: &Facts<'_>) -> Error {
@@ -76,7 +26,7 @@ fn nothing_asked(facts: &Facts<'_>) -> Option<Error> {
     let answered = facts.on_port.iter().any(|asked| !asked.answers.is_empty());
     let enough = facts.window >= EXCHANGE_MIN.min(facts.question.timeout / 2);
     let proves = answered || (asked && enough);
-    (!proves).then(|| probe_faults::no_time(facts.question.place(), facts.question.timeout))
+    (!proves).then(|| faults::no_time(facts.question.place(), facts.question.timeout))
 }
 
 /// Offers came, but none from where or of what was expected.
@@ -86,10 +36,10 @@ fn bad_offer(facts: &Facts<'_>) -> Option<Error> {
     let of = |fit| offers().map(|answer| &answer.offer).find(|offer| expected.fit(offer) == fit);
     // An allowed server with the wrong pool is the better news: no need to look for a stranger.
     of(Fit::OtherSubnet)
-        .map(|offer| probe_faults::wrong_subnet(facts.question.place(), offer, &expected.subnets))
+        .map(|offer| faults::wrong_subnet(facts.question.place(), offer, &expected.subnets))
         .or_else(|| {
             of(Fit::OtherServer)
-                .map(|offer| probe_faults::rogue_server(facts.question.place(), offer, &expected.servers))
+                .map(|offer| faults::rogue_server(facts.question.place(), offer, &expected.servers))
         })
 }
 
@@ -99,10 +49,8 @@ fn other_identity(facts: &Facts<'_>) -> Option<Error> {
     let answer = second.answers.first()?;
     let (client, source) = (asked.identity.chaddr, second.identity.chaddr);
     let denied = match stranger_unanswered(facts, source) {
-        Some(own) => {
-            probe_faults::only_probe_answered(client, source, own, facts.question.place(), &answer.offer)
-        }
-        None => probe_faults::mac_denied(client, source, facts.question.place(), &answer.offer),
+        Some(own) => faults::only_probe_answered(client, source, own, facts.question.place(), &answer.offer),
+        None => faults::mac_denied(client, source, facts.question.place(), &answer.offer),
     };
     Some(denied)
 }
@@ -123,10 +71,10 @@ fn other_place(facts: &Facts<'_>) -> Option<Error> {
     let own = |asked: &&Asked| Some(asked.identity.source) == facts.bridge.mac;
     if asked.iter().filter(|asked| !own(asked)).any(|asked| answered(&asked)) {
         let (cause, remedy) = dropper(facts);
-        return Some(probe_faults::bridged_frames_dropped(facts.question.place(), &cause, &remedy));
+        return Some(faults::bridged_frames_dropped(facts.question.place(), &cause, &remedy));
     }
     let own = asked.iter().filter(own).find(answered)?;
-    Some(probe_faults::only_own_mac(own.identity.source, facts.question.place(), &own.answers.first()?.offer))
+    Some(faults::only_own_mac(own.identity.source, facts.question.place(), &own.answers.first()?.offer))
 }
 
 /// What most likely drops bridged frames, and what to do about it.
@@ -219,10 +167,9 @@ fn bad_reply(facts: &Facts<'_>) -> Option<Error> {
         let refusal = counters.last_refusal.as_ref();
         let malformed = counters.last_malformed.as_ref();
         refusal
-            .map(|refusal| probe_faults::refused(facts.question.place(), asked.identity.chaddr, refusal))
+            .map(|refusal| faults::refused(facts.question.place(), asked.identity.chaddr, refusal))
             .or_else(|| {
-                malformed
-                    .map(|what| probe_faults::malformed(facts.question.place(), counters.malformed, what))
+                malformed.map(|what| faults::malformed(facts.question.place(), counters.malformed, what))
             })
     })
 }
@@ -244,15 +191,15 @@ fn no_way_out(facts: &Facts<'_>) -> Option<Error> {
 fn replies_to_others(facts: &Facts<'_>) -> Option<Error> {
     let counters = &facts.on_port.first()?.counters;
     let count = counters.other_clients.saturating_add(counters.other_exchanges);
-    (count > 0).then(|| probe_faults::replies_to_others(facts.question.place(), count))
+    (count > 0).then(|| faults::replies_to_others(facts.question.place(), count))
 }
 
 fn silence(facts: &Facts<'_>) -> Error {
     let sent = facts.on_port.iter().map(|asked| asked.counters.sent).sum();
     let (place, timeout) = (facts.question.place(), facts.question.timeout);
     let error = match other_vlan(facts) {
-        Some((count, vlan)) => probe_faults::tagged_only(place, count, vlan),
-        None => probe_faults::no_offer(place, timeout, sent),
+        Some((count, vlan)) => faults::tagged_only(place, count, vlan),
+        None => faults::no_offer(place, timeout, sent),
     };
     let error = error.evidence("an exhausted pool and a server for registered clients only look the same");
     let error = match (suspect(facts), error.advice().map(str::to_string)) {

@@ -3,13 +3,12 @@
 use serde_json::{Value, json};
 
 use super::super::output::Tone;
-use crate::plan::facts::{BridgeSeen, Firewall, FirewallHook, Link, Stp, Uplink};
+use crate::error::{Code, Error};
+use crate::kernel::faults::port_limit;
+use crate::net::{BridgeSeen, Firewall, FirewallHook, Link, MacAddress, Stp, Uplink, Vlans};
 use crate::plan::names::Label;
-use crate::plan::{forward_delay, uplink, usable_bridge};
+use crate::plan::{self, forward_delay, uplink, usable_bridge};
 use crate::probe::report::Report;
-use crate::report::{Code, Error, faults};
-use crate::request::mac::MacAddress;
-use crate::request::vlan::Vlans;
 
 /// Ports that a bridge has at most (BR_MAX_PORTS of net/bridge/br_private.h counts port 0, which is never used).
 const PORTS_MAX: usize = 1023;
@@ -164,7 +163,7 @@ pub fn judge(seen: &Seen) -> Vec<Check> {
     let mut checks = vec![Check::ok("bridge", format!("{name} is a bridge"))];
     checks.push(match link.up {
         true => Check::ok("up", format!("{name} is up")),
-        false => Check::fail("up", &faults::bridge_down(name)),
+        false => Check::fail("up", &plan::faults::bridge_down(name)),
     });
     checks.push(vlan_filtering(seen, link));
     checks.push(stp(name, link));
@@ -181,7 +180,7 @@ fn vlan_filtering(seen: &Seen, link: &Link) -> Check {
     let filtering = link.bridge.as_ref().is_some_and(|bridge| bridge.vlan_filtering);
     match (&seen.vlans, filtering) {
         (Some(vlans), false) => {
-            Check::fail("vlan_filtering", &faults::vlan_filtering_off(&seen.name, vlans.native))
+            Check::fail("vlan_filtering", &plan::faults::vlan_filtering_off(&seen.name, vlans.native))
         }
         (_, true) => {
             let default = link.bridge.as_ref().map_or(0, |bridge| bridge.default_pvid);
@@ -275,7 +274,7 @@ fn mtu(seen: &Seen, link: &Link) -> Check {
 
 fn ports(seen: &Seen) -> Check {
     match seen.ports {
-        PORTS_MAX.. => Check::fail("ports", &faults::port_limit(&seen.name)),
+        PORTS_MAX.. => Check::fail("ports", &port_limit(&seen.name)),
         PORTS_MANY.. => Check::warn(
             "ports",
             format!("{} of at most {PORTS_MAX} ports are in use", seen.ports),

@@ -8,11 +8,11 @@ use self::checks::{Check, Judgement, NOT_CHECKED, Seen};
 use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
 use super::probe::Asking;
 use super::{Verdict, block_on};
+use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::kernel::{firewall, ports};
-use crate::plan::facts::{BridgeSeen, Link};
+use crate::net::{BridgeSeen, Link};
 use crate::plan::native_vlan;
-use crate::report::faults::unseen;
 
 const HELP: &str = "\
 --json prints {\"verdict\": \"ok\", \"warn\" or \"fail\", \"bridge\": ..., \"vlan\": ..., \"checks\": [...]}, each check with name, verdict (\"ok\",

@@ -9,8 +9,7 @@ use super::document::{Node, parse};
 use super::finding::{Finding, Place, Severity};
 use super::kinds::{Inventory, Machine};
 use super::machine::definition;
-use crate::request::cidr;
-use crate::request::mac::MacAddress;
+use crate::net::{MacAddress, cidr};
 
 /// One network card as the guest is told to set it up.
 struct Card {

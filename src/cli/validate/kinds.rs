@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::document::{Node, parse};
 use super::finding::{Finding, Place, Severity};
-use crate::request::netconf::NetConf;
-use crate::request::vlan::VlanRange;
+use crate::cni::config::NetConf;
+use crate::net::VlanRange;
 
 /// The `type` under which this plugin is called.
 pub const OWN_TYPE: &str = "bridge-dhcp";

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Severity};
 use super::kinds::{Interface, Inventory, Machine, MachineNetwork, Network};
-use crate::request::mac::MacAddress;
+use crate::net::MacAddress;
 
 /// Judges all machines.
 pub fn judge(inventory: &Inventory) -> Vec<Finding> {

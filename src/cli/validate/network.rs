@@ -2,10 +2,10 @@
 
 use super::finding::{Finding, Severity};
 use super::kinds::{Inventory, Network, OWN_TYPE, Plugin};
-use crate::report::result::without_addresses;
-use crate::request::name::NetworkName;
-use crate::request::netconf::NetConf;
-use crate::request::version::CniVersion;
+use crate::cni::config::NetConf;
+use crate::cni::result::without_addresses;
+use crate::cni::version::CniVersion;
+use crate::net::NetworkName;
 
 const RESOURCE_PREFIX: &str = "bridge.network.kubevirt.io/";
 

@@ -2,8 +2,9 @@
 
 use super::finding::{Finding, Severity};
 use super::kinds::{Inventory, PolicyBridge, PolicyPort};
-use crate::request::netconf::NetConf;
-use crate::request::vlan::{VlanRange, merged};
+use crate::cni::config::NetConf;
+use crate::net::VlanRange;
+use crate::net::vlan::merged;
 
 /// Judges all bridges, and all networks on them.
 pub fn judge(inventory: &Inventory) -> Vec<Finding> {

@@ -1,11 +1,18 @@
 //! A chain as we want it, compared with what the kernel has, and what it takes to make them the same.
 
-use netlink_packet_netfilter::nftables::{ChainAttribute, Hook, InetHookNumber};
+use netlink_packet_netfilter::nftables::{
+    ChainAttribute, ChainMessage, Hook, InetHookNumber, NfTablesMessage,
+};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
+use super::TABLE;
 use super::batch::Change;
 use super::rule::{self, Rule};
 use super::table::Table;
 use crate::kernel::netlink::Refusal;
+
+/// NF_ACCEPT (include/uapi/linux/netfilter.h).
+const NF_ACCEPT: u32 = 1;
 
 /// A chain as we want it.
 #[derive(Debug)]
@@ -86,15 +93,31 @@ impl Chain {
         let mut changes = match state {
             // Asking for the table is enough to wake it.
             State::Intact | State::Dormant => return Vec::new(),
-            State::Missing => vec![Table::create_chain(self)],
+            State::Missing => vec![self.creation()],
             State::OtherRules => vec![Table::flush_chain(&self.name)],
-            State::Elsewhere => vec![
-                Table::flush_chain(&self.name),
-                Table::delete_chain(&self.name),
-                Table::create_chain(self),
-            ],
+            State::Elsewhere => {
+                vec![Table::flush_chain(&self.name), Table::delete_chain(&self.name), self.creation()]
+            }
         };
         changes.extend(self.rules.iter().map(|rule| Table::append(&self.name, rule)));
         changes
+    }
+
+    /// Makes a chain, which must not be there.
+    fn creation(&self) -> Change {
+        let mut attributes =
+            vec![ChainAttribute::Table(TABLE.to_string()), ChainAttribute::Name(self.name.clone())];
+        if let Some(at) = &self.hook {
+            attributes.extend([
+                ChainAttribute::Type(at.kind.to_string()),
+                ChainAttribute::Policy(NF_ACCEPT),
+                ChainAttribute::Hook(vec![
+                    Hook::Number(at.number.into()),
+                    Hook::Priority(at.priority.cast_unsigned()),
+                ]),
+            ]);
+        }
+        let message = NfTablesMessage::NewChain(ChainMessage { attributes });
+        Change { message, flags: NLM_F_CREATE | NLM_F_EXCL }
     }
 }

@@ -19,7 +19,7 @@ use super::chain::{Attachment, Chain, State};
 use super::rule::{self, Base};
 use super::table::{Element, Set, Table};
 use crate::kernel::netlink::Refusal;
-use crate::request::mac::MacAddress;
+use crate::net::MacAddress;
 
 const BRIDGE: Table = Table { family: NetfilterProtoFamily::Bridge };
 /// NF_BR_PRI_NAT_DST_BRIDGED (include/uapi/linux/netfilter_bridge.h), the first of the bridge's own priorities.

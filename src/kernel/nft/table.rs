@@ -2,20 +2,17 @@
 
 use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, DataAttribute, Expressions, Hook, ListAttribute, NfTablesMessage,
-    RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage,
-    SetFlags, SetMessage, TableAttribute, TableFlags, TableMessage, Verdict, VerdictAttribute,
+    ChainAttribute, ChainMessage, DataAttribute, Expressions, ListAttribute, NfTablesMessage, RuleAttribute,
+    RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage, SetFlags, SetMessage,
+    TableAttribute, TableFlags, TableMessage, Verdict, VerdictAttribute,
 };
-use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
 use super::TABLE;
 use super::batch::{Answer, Change, TRIES, ask, commit, dump, is_absence};
-use super::chain::Chain;
 use super::rule::Seen;
 use crate::kernel::netlink::{Refusal, steady};
 
-/// NF_ACCEPT (include/uapi/linux/netfilter.h).
-const NF_ACCEPT: u32 = 1;
 /// NFT_DATA_VERDICT (include/uapi/linux/netfilter/nf_tables.h): the type of a verdict map's values.
 const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 /// NFTA_RULE_EXPRESSIONS, of the same header.
@@ -141,24 +138,6 @@ impl Table {
         }
         attributes.extend([SetAttribute::Id(number), SetAttribute::UserData(set.shown.to_vec())]);
         Change { message: NfTablesMessage::NewSet(SetMessage { attributes }), flags: NLM_F_CREATE }
-    }
-
-    /// Makes a chain, which must not be there.
-    pub fn create_chain(chain: &Chain) -> Change {
-        let mut attributes =
-            vec![ChainAttribute::Table(TABLE.to_string()), ChainAttribute::Name(chain.name.clone())];
-        if let Some(at) = &chain.hook {
-            attributes.extend([
-                ChainAttribute::Type(at.kind.to_string()),
-                ChainAttribute::Policy(NF_ACCEPT),
-                ChainAttribute::Hook(vec![
-                    Hook::Number(at.number.into()),
-                    Hook::Priority(at.priority.cast_unsigned()),
-                ]),
-            ]);
-        }
-        let message = NfTablesMessage::NewChain(ChainMessage { attributes });
-        Change { message, flags: NLM_F_CREATE | NLM_F_EXCL }
     }
 
     /// Removes a chain without rules.

@@ -1,15 +1,17 @@
 //! Each cause is named for what it shows, and nothing else is; silence proves nothing where the node was too slow.
 
+use std::time::Duration;
+
 use super::*;
-use crate::dhcp::exchange::Timing;
+use crate::dhcp::exchange::{Answer, Exchange, Identity, Timing};
 use crate::dhcp::expected::Expected;
 use crate::dhcp::reply::{Malformed, Offer, Received, Refusal, Sender, read};
 use crate::dhcp::samples::{self, client_mac};
-use crate::plan::facts::{Bridge, Port, PortState, PortVlans, Stp};
-use crate::report::Code;
-use crate::request::mac::MacAddress;
-use crate::request::name::InterfaceName;
-use crate::request::vlan::VlanRange;
+use crate::error::Code;
+use crate::net::{
+    Bridge, Firewall, InterfaceName, MacAddress, Port, PortState, PortVlans, Stp, Traffic, Uplink, VlanRange,
+};
+use crate::probe::question::Question;
 
 mod node;
 

@@ -1,7 +1,7 @@
 //! Each check warns of what it is about, and of nothing else.
 
 use super::*;
-use crate::plan::facts::Bridge;
+use crate::net::Bridge;
 
 /// The judgement of one check over a bridge with a healthy uplink that `change` made less healthy; the others find
 /// nothing.

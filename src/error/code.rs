@@ -1,0 +1,93 @@
+//! The one table of error codes; the README's is checked against it.
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $value:literal,)+) => {
+        /// A stable error number (CNI spec section "Error": 1-99 are the spec's, from 100 on ours).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum Code { $($(#[doc = $doc])+ $name = $value,)+ }
+
+        impl Code {
+            /// All codes, ascending, as the README's table lists them.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)+];
+
+            /// What the code means, in one line.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// the config's cniVersion is not supported, or cannot express the result
+    IncompatibleVersion = 1,
+    /// a config key has a value that this plugin does not support
+    UnsupportedField = 2,
+    /// a CNI_ environment variable is missing or malformed
+    Environment = 4,
+    /// reading standard input or writing the result failed
+    Io = 5,
+    /// standard input is not the JSON it should be
+    Decode = 6,
+    /// the network config is invalid
+    InvalidConfig = 7,
+    /// CNI_NETNS is no network namespace, is gone, or is the plugin's own
+    InvalidNetns = 8,
+    /// a passing condition: the same operation for this container is still running
+    TryAgainLater = 11,
+    /// STATUS: ADD cannot be served
+    NotAvailable = 50,
+    /// STATUS: ADD can be served, but existing attachments may have limited connectivity
+    LimitedConnectivity = 51,
+    /// the bridge does not exist on this node
+    BridgeMissing = 100,
+    /// the named interface is not a bridge
+    NotABridge = 101,
+    /// the bridge is down
+    BridgeDown = 102,
+    /// VLANs were asked for, but the bridge does not filter VLANs
+    VlanFilteringOff = 103,
+    /// the VLAN is not allowed on any uplink of the bridge
+    VlanNotOnUplink = 104,
+    /// the bridge has no port that leads off the node
+    NoUplink = 105,
+    /// the bridge's uplinks have no carrier
+    UplinkNoCarrier = 106,
+    /// the interface already exists in the container
+    InterfaceExists = 107,
+    /// the bridge has no free port left (the kernel's limit of 1024 counts port 0, which is never used)
+    PortLimit = 108,
+    /// the MAC address is the node's own, or in use on another local port of the bridge
+    DuplicateMac = 109,
+    /// no DHCP server answers on this segment
+    NoOffer = 110,
+    /// DHCP answers another identity, but not this MAC address
+    MacDenied = 111,
+    /// the node's firewall drops bridged frames
+    BridgedFramesDropped = 112,
+    /// a DHCP server answered that is not in the list of allowed ones
+    RogueServer = 113,
+    /// the offered address is outside the expected subnets
+    WrongSubnet = 114,
+    /// a port of the bridge is not forwarding yet (STP)
+    NotForwarding = 115,
+    /// DHCP replies were seen, but none was a valid offer
+    BadReplies = 116,
+    /// nftables refused the rules
+    Nftables = 120,
+    /// the IPAM plugin failed
+    Ipam = 121,
+    /// the deadline expired
+    Deadline = 122,
+    /// what the attachment should have on the node differs from what is there
+    CheckFailed = 123,
+    /// the kernel refused a step of the attachment
+    Kernel = 124,
+    /// something of the attachment could not be removed
+    CleanupFailed = 125,
+    /// the operation was aborted by a DEL or a signal
+    Aborted = 126,
+    /// a defect of the plugin itself
+    Internal = 999,
+}

@@ -1,0 +1,70 @@
+//! A bridge that an attachment creates, and deletes again when nobody uses it.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rtnetlink::packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use tokio::time::timeout;
+
+use super::interface::{RTNLGRP_LINK, Route, create, delete, fresh};
+use super::linux::Linux;
+use super::lock::{Lock, bridge_lock};
+use super::netlink::Refusal;
+use super::ports;
+use crate::net::MacAddress;
+use crate::plan::names;
+use crate::plan::spec::BridgeSpec;
+
+/// How long a failed ADD that created the bridge waits for the kernel to remove the port of its probe.
+const PROBE_ENDS: Duration = Duration::from_secs(1);
+
+impl Linux {
+    pub(super) async fn create_bridge(&self, spec: &BridgeSpec) -> Result<(), Refusal> {
+        let mut message = fresh(&spec.name, spec.mac, spec.mtu);
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
+        if spec.vlan_filtering {
+            info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+        }
+        message.attributes.push(LinkAttribute::LinkInfo(info));
+        create(&self.host, message).await
+    }
+
+    pub(super) async fn delete_unused_bridge(&self, name: &str, mac: MacAddress) -> Result<(), Refusal> {
+        let _lock = Lock::acquire(&bridge_lock(name)).await?;
+        let Some(bridge) = self.link(name).await? else { return Ok(()) };
+        if bridge.mac != Some(mac) {
+            return Ok(());
+        }
+        let (_client, mut changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
+        let probes_gone = async {
+            while users(bridge.index)? == Some(User::Probe) {
+                changes.next().await.ok_or(Refusal::unanswered())?;
+            }
+            Ok::<_, Refusal>(())
+        };
+        // The port of this ADD's own probe goes by the kernel's hand at any moment; who still asks then is somebody else.
+        let _ = timeout(PROBE_ENDS, probes_gone).await;
+        if users(bridge.index)?.is_some() { Ok(()) } else { delete(&self.host, name).await }
+    }
+}
+
+/// Who a bridge's port belongs to.
+#[derive(PartialEq, Eq)]
+enum User {
+    Probe,
+    Other,
+}
+
+/// Whose ports are on the bridge: somebody's, or none but those of probes; `None` where it has no port.
+fn users(bridge: u32) -> Result<Option<User>, Refusal> {
+    let mut user = None;
+    ports::read(bridge, |port| {
+        let probe = port.alias.as_deref() == Some(names::PROBE_ALIAS);
+        user = Some(if probe { User::Probe } else { User::Other });
+        !probe
+    })?;
+    Ok(user)
+}

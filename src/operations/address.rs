@@ -1,0 +1,239 @@
+//! Addresses of an attachment: asked of the IPAM plugin, put on the container side, and served by the bridge.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::faults;
+use super::perform::perform;
+use super::transaction::Transaction;
+use crate::cni::request::Add;
+use crate::cni::result::{CniResult, Interface};
+use crate::cni::version::CniVersion;
+use crate::error::Error;
+use crate::error::log::{Level, Log};
+use crate::ipam::Delegate;
+use crate::kernel::Kernel;
+use crate::kernel::faults::{no_lock, unseen};
+use crate::kernel::linux::Linux;
+use crate::kernel::lock::Lock;
+use crate::kernel::random::fresh_macs;
+use crate::plan::addresses::Addresses;
+use crate::plan::spec::{Place, SysctlSpec, VlanGatewaySpec, VlanSpec};
+use crate::plan::step::Step;
+use crate::plan::undo::Undo;
+use crate::plan::{self, Plan, gateway, names};
+
+/// Longest that a failed ADD waits for the IPAM plugin to take its reservation back: a busy node needs seconds to start one.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the IPAM plugin reserves for one attachment.
+pub(super) struct Reservation {
+    delegate: Delegate,
+    state: Cell<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Asked,
+    Answered,
+}
+
+impl Reservation {
+    /// Nothing is reserved yet.
+    pub(super) fn new(delegate: Delegate) -> Self {
+        Self { delegate, state: Cell::new(State::Idle) }
+    }
+
+    async fn ask(&self, version: CniVersion) -> Result<CniResult, Error> {
+        self.state.set(State::Asked);
+        let answer = self.delegate.add(version).await;
+        self.state.set(State::Answered);
+        answer
+    }
+
+    /// The plugin that is being asked and has not answered.
+    pub(super) fn awaited(&self) -> Option<&str> {
+        (self.state.get() == State::Asked).then(|| self.delegate.name())
+    }
+
+    /// Gives back what may have been reserved, within `time`: what is on the node has to be taken back, too.
+    ///
+    /// # Errors
+    /// Code 121 where the reservation may remain.
+    pub(super) async fn release(&self, time: Duration) -> Result<(), Error> {
+        match self.state.get() {
+            State::Idle => Ok(()),
+            State::Asked | State::Answered => self.delegate.forward("DEL", time.min(RELEASE_PATIENCE)).await,
+        }
+    }
+}
+
+/// Prepares the container side for addresses, before it goes up. Where the kernel's parameters are read-only, addresses
+/// still work: they are announced or settled in the kernel's own way.
+pub(super) async fn prepare(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) {
+    let ifname = request.attachment.ifname.as_str();
+    // Hairpin mode and a MAC that migrates echo a host's own solicitations, which then look like duplicates.
+    let detect = if request.conf.enable_dad { "1" } else { "0" };
+    for (family, key, value) in
+        [("ipv6", "accept_dad", detect), ("ipv4", "arp_notify", "1"), ("ipv6", "ndisc_notify", "1")]
+    {
+        prefer(transaction, &format!("net/{family}/conf/{ifname}/{key}"), value, log).await;
+    }
+}
+
+/// Asks for addresses and applies them; completes the result, but for the first three of its `interfaces`.
+///
+/// # Errors
+/// Code 121 for the IPAM plugin, 7 for an address in the way, 124 for what the kernel refuses.
+pub(super) async fn configure(
+    request: &Add,
+    plan: &Plan,
+    reservation: &Reservation,
+    transaction: &mut Transaction<Linux>,
+    result: &mut CniResult,
+    log: &Log,
+) -> Result<(), Error> {
+    let answer = reservation.ask(request.version).await?;
+    let addresses = Addresses::new(&request.conf, &answer);
+    if let Some(gateway) = addresses.own_gateway() {
+        return Err(plan::faults::gateway_is_the_containers(request.conf.bridge.as_str(), gateway));
+    }
+    let ifname = request.attachment.ifname.as_str();
+    if let Some(mtu) = plan.mtu.filter(|mtu| *mtu < plan::faults::IPV6_MTU_MIN && addresses.has_family(false))
+    {
+        return Err(plan::faults::mtu_too_small_for_ipv6(ifname, mtu));
+    }
+    if addresses.has_family(false) {
+        for interface in ["lo", ifname] {
+            let key = format!("net/ipv6/conf/{interface}/disable_ipv6");
+            set(transaction, &key, "0").await?;
+        }
+        let key = format!("net/ipv6/conf/{ifname}/keep_addr_on_down");
+        prefer(transaction, &key, "1", log).await;
+    }
+    for step in &addresses.steps(ifname) {
+        perform(transaction, step).await?;
+    }
+    perform(transaction, &Step::Announce { ifname: ifname.to_string(), mac: plan.mac }).await?;
+    if request.conf.ip_masq {
+        let step = Step::Masquerade { port: plan.host.clone(), addresses: addresses.addresses.clone() };
+        perform(transaction, &step).await?;
+    }
+    if !addresses.gateways.is_empty() {
+        result.interfaces.extend(serve(request, &addresses, transaction).await?);
+    }
+    if answer.dns != Default::default() && request.conf.dns.is_none() {
+        result.dns = answer.dns;
+    }
+    (result.ips, result.routes) = (addresses.ips, addresses.routes);
+    Ok(())
+}
+
+/// Makes the bridge the subnets' gateway; the interface that carries the addresses, where that is not the bridge. From
+/// here on no other ADD may count on what this one might have to take back.
+async fn serve(
+    request: &Add,
+    addresses: &Addresses,
+    transaction: &mut Transaction<Linux>,
+) -> Result<Option<Interface>, Error> {
+    let bridge = request.conf.bridge.as_str();
+    let lock =
+        Lock::acquire(&format!("gateway/{bridge}")).await.map_err(|error| no_lock("gateway", &error))?;
+    transaction.hold(lock);
+    let of_vlan = match &request.conf.vlans {
+        Some(vlans) => Some(in_vlan(bridge, vlans.native, transaction).await?),
+        None => None,
+    };
+    let carrier = of_vlan.as_ref().map_or(bridge, |interface| interface.name.as_str()).to_string();
+    let kernel = transaction.kernel();
+    let link = kernel.link(&carrier).await.map_err(|refusal| unseen(&carrier, &refusal))?;
+    let link = link.ok_or_else(|| faults::vanished(&carrier))?;
+    let present = kernel.addresses(link.index).await.map_err(|refusal| unseen(&carrier, &refusal))?;
+    let steps = gateway::steps(&carrier, &addresses.gateways, &present, request.conf.force_address)?;
+    for step in &steps {
+        perform(transaction, step).await?;
+    }
+    if let (false, None, Some(mac)) = (steps.is_empty(), &of_vlan, link.mac) {
+        perform(transaction, &Step::PinMac { bridge: carrier, mac }).await?;
+    }
+    for (v4, key) in [(true, "net/ipv4/ip_forward"), (false, "net/ipv6/conf/all/forwarding")] {
+        if addresses.gateways.iter().any(|gateway| gateway.is_ipv4() == v4) {
+            let step = setting(transaction, Place::Node, key, "1")?;
+            transaction.defer(step);
+        }
+    }
+    Ok(of_vlan)
+}
+
+/// The interface `BRIDGE.VLAN`, created where it is missing.
+async fn in_vlan(bridge: &str, vlan: u16, transaction: &mut Transaction<Linux>) -> Result<Interface, Error> {
+    let name = format!("{bridge}.{vlan}");
+    if crate::net::InterfaceName::parse(&name).is_none() {
+        return Err(plan::faults::vlan_gateway_name(&name));
+    }
+    let kernel = transaction.kernel();
+    let unreadable = |refusal| unseen(&name, &refusal);
+    let port = names::gateway_port(&name);
+    // The port goes up last: one that is down is what an ADD left that was killed, and nothing passes it.
+    if kernel.link(&port).await.map_err(unreadable)?.is_some_and(|link| !link.up) {
+        kernel.revert(&Undo::DeleteVeth { name: port.clone(), mac: None }).await.map_err(unreadable)?;
+    }
+    if kernel.link(&name).await.map_err(unreadable)?.is_none() {
+        let seen = kernel.link(bridge).await.map_err(unreadable)?;
+        let macs = fresh_macs().map_err(unreadable)?;
+        let default = seen.as_ref().and_then(|link| link.bridge.as_ref()).map(|bridge| bridge.default_pvid);
+        let spec = VlanGatewaySpec {
+            name: name.clone(),
+            mac: macs.container,
+            port_mac: macs.host,
+            bridge: bridge.to_string(),
+            mtu: seen.map_or(1500, |link| link.mtu),
+            vlans: VlanSpec {
+                port,
+                native: vlan,
+                tagged: Vec::new(),
+                remove: default.filter(|default| *default != 0 && *default != vlan),
+            },
+        };
+        perform(transaction, &Step::AddVlanGateway(spec)).await?;
+    }
+    let link = transaction.kernel().link(&name).await.map_err(unreadable)?;
+    let mac = link.and_then(|link| link.mac).map(|mac| mac.to_string());
+    Ok(Interface { name, mac, ..Interface::default() })
+}
+
+/// Sets a kernel parameter of the container's that addresses can do without.
+async fn prefer(transaction: &mut Transaction<Linux>, key: &str, value: &str, log: &Log) {
+    if let Err(error) = set(transaction, key, value).await {
+        log.write(Level::Info, format_args!("{}", error.msg()));
+    }
+}
+
+/// Sets a kernel parameter of the container's.
+async fn set(transaction: &mut Transaction<Linux>, key: &str, value: &str) -> Result<(), Error> {
+    match setting(transaction, Place::Container, key, value)? {
+        Some(step) => perform(transaction, &step).await,
+        None => Ok(()),
+    }
+}
+
+/// The step for a kernel parameter that exists and has another value. What belongs to an interface of the attachment's goes
+/// away with it; what the container's `lo` had comes back when the ADD fails.
+fn setting(
+    transaction: &mut Transaction<Linux>,
+    place: Place,
+    key: &str,
+    value: &str,
+) -> Result<Option<Step>, Error> {
+    let found = transaction.kernel().sysctl(place, key).map_err(|refusal| unseen(key, &refusal))?;
+    let Some(before) = found.filter(|before| before != value) else { return Ok(None) };
+    let lasting = place == Place::Container && key.contains("/lo/");
+    let spec = SysctlSpec {
+        place,
+        key: key.to_string(),
+        value: value.to_string(),
+        before: Some(before).filter(|_| lasting),
+    };
+    Ok(Some(Step::SetSysctl(spec)))
+}

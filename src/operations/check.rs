@@ -1,0 +1,171 @@
+//! CHECK: verifies what this plugin made, and only that; what KubeVirt and chained plugins change is theirs.
+
+use ipnetwork::IpNetwork;
+
+use super::faults;
+use crate::cni::request::{Add, Check};
+use crate::cni::result::Ip;
+use crate::error::Error;
+use crate::ipam::Delegation;
+use crate::kernel::faults::unseen;
+use crate::kernel::linux::Linux;
+use crate::kernel::netns::Netns;
+use crate::kernel::nft;
+use crate::net::{BridgeSeen, Link, Vlans};
+use crate::plan::addresses::Addresses;
+use crate::plan::names::{self, Label};
+use crate::plan::{self, validate_bridge};
+
+/// Verifies.
+///
+/// # Errors
+/// Codes 100 to 103 about the bridge, 123 naming everything that differs, 121 for what the IPAM plugin says.
+pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(), Error> {
+    let add = &request.add;
+    let mut kernel = Linux::open(Some(netns)).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let name = add.conf.bridge.as_str();
+    let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    let bridge = match seen {
+        BridgeSeen::Present(bridge) => bridge,
+        BridgeSeen::Missing { present } => return Err(plan::faults::bridge_missing(name, &present)),
+    };
+    validate_bridge(&add.conf, &BridgeSeen::Present(bridge.clone()))?;
+
+    let host = names::host_interface(&add.attachment);
+    let Some(link) = kernel.link(&host).await.map_err(|refusal| unseen(&host, &refusal))? else {
+        return Err(faults::differs(&host, &["it does not exist any more".to_string()]));
+    };
+    let mut differences = port_differences(add, &link, &bridge);
+    if let Some(vlans) = &add.conf.vlans {
+        differences.extend(vlan_differences(&kernel, &link, vlans).await?);
+    }
+    differences.extend(rule_differences(add, &link)?);
+    differences.extend(container_differences(&mut kernel, add, &link).await?);
+    if !differences.is_empty() {
+        return Err(faults::differs(&host, &differences));
+    }
+    match ipam.find(add.conf.ipam.as_ref())? {
+        Some(delegate) => delegate.forward("CHECK", add.conf.deadline).await,
+        None => Ok(()),
+    }
+}
+
+fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
+    let mut differences = Vec::new();
+    if link.master != Some(bridge.index) {
+        differences.push(format!("it is no longer a port of {}", bridge.name));
+    }
+    if !link.up {
+        differences.push("it is down".to_string());
+    }
+    let flags = link.port.map(|port| (port.hairpin, port.isolated));
+    for (what, wanted, found) in [
+        ("hairpinMode", add.conf.hairpin, flags.map(|(hairpin, _)| hairpin)),
+        ("portIsolation", add.conf.isolated, flags.map(|(_, isolated)| isolated)),
+    ] {
+        if let Some(found) = found.filter(|found| *found != wanted) {
+            differences.push(format!("{what} is {found}, wanted {wanted}"));
+        }
+    }
+    differences
+}
+
+async fn vlan_differences(kernel: &Linux, link: &Link, wanted: &Vlans) -> Result<Vec<String>, Error> {
+    if link.port.is_none() {
+        return Ok(Vec::new());
+    }
+    let found = kernel
+        .vlans(link)
+        .await
+        .map_err(|refusal| unseen(&format!("the VLANs of {}", link.name), &refusal))?;
+    let mut differences = Vec::new();
+    if found.pvid != Some(wanted.native) {
+        let shown = found.pvid.map_or("missing".to_string(), |pvid| pvid.to_string());
+        differences.push(format!("its native VLAN is {shown}, wanted {}", wanted.native));
+    }
+    let missing = wanted.tagged.iter().find(|range| !(range.first..=range.last).all(|id| found.contains(id)));
+    if let Some(range) = missing {
+        differences.push(format!("VLAN {range} is missing"));
+    }
+    let foreign = found.untagged.iter().chain(&found.tagged);
+    let foreign = foreign.filter(|range| !(range.first..=range.last).all(|id| wanted.contains(id)));
+    if !wanted.keep_default
+        && let Some(range) = foreign.min()
+    {
+        differences.push(format!("VLAN {range} is allowed, wanted only its own"));
+    }
+    Ok(differences)
+}
+
+/// The rules that a firewall's reload or `nft flush ruleset` takes away.
+fn rule_differences(add: &Add, link: &Link) -> Result<Vec<String>, Error> {
+    let unreadable = |refusal| unseen("the nftables rules", &refusal);
+    let label = link.alias.as_deref().and_then(Label::from_alias);
+    let mac = label.and_then(|label| label.mac).or(add.mac);
+    let mut differences = Vec::new();
+    if let (true, Some(mac)) = (add.conf.mac_spoof_check, mac) {
+        let missing = nft::guard::verify(&link.name, mac).map_err(unreadable)?;
+        differences.extend(missing.iter().map(ToString::to_string));
+    }
+    let addresses: Vec<IpNetwork> = own_addresses(add).map(|ip| ip.address).collect();
+    if add.conf.ip_masq && !addresses.is_empty() {
+        let host = names::host_interface(&add.attachment);
+        let missing = nft::masquerade::verify(&host, &addresses).map_err(unreadable)?;
+        differences.extend(missing.iter().map(ToString::to_string));
+    }
+    Ok(differences)
+}
+
+/// The addresses of `prevResult` that belong to the container side.
+fn own_addresses(add: &Add) -> impl Iterator<Item = &Ip> {
+    let previous = add.previous.iter();
+    previous.flat_map(|result| {
+        result.ips.iter().filter(|ip| {
+            let interface = ip.interface.and_then(|index| result.interfaces.get(index));
+            interface.is_none_or(|interface| interface.name == add.attachment.ifname.as_str())
+        })
+    })
+}
+
+/// Addresses and routes that the container should have and has not. Other plugins of the chain may have added more.
+async fn address_differences(kernel: &mut Linux, add: &Add, index: u32) -> Result<Vec<String>, Error> {
+    let (Some(result), Some(_)) = (&add.previous, &add.conf.ipam) else { return Ok(Vec::new()) };
+    let unreadable = |refusal| unseen("the container's addresses", &refusal);
+    let ifname = &add.attachment.ifname;
+    let found = kernel.container_addresses(index).await.map_err(unreadable)?;
+    let missing = own_addresses(add).filter(|ip| !found.contains(&ip.address));
+    let mut differences: Vec<String> =
+        missing.map(|ip| format!("{ifname} in the container lacks the address {}", ip.address)).collect();
+    for route in Addresses::new(&add.conf, result).route_specs() {
+        if !kernel.container_has_route(index, &route).await.map_err(unreadable)? {
+            differences.push(format!("{ifname} in the container lacks the route to {}", route.destination));
+        }
+    }
+    Ok(differences)
+}
+
+/// In VM mode the container side may have any name and MAC by now; it only has to be there.
+async fn container_differences(kernel: &mut Linux, add: &Add, host: &Link) -> Result<Vec<String>, Error> {
+    let unreadable = |refusal| unseen("the container's interfaces", &refusal);
+    let peer = match host.peer {
+        Some(index) => kernel.container_link_by_index(index).await.map_err(unreadable)?,
+        // A tap of the previous plugin's ends in a process.
+        None if host.name != names::host_interface(&add.attachment) => return Ok(Vec::new()),
+        None => None,
+    };
+    let ifname = add.attachment.ifname.as_str();
+    let Some(peer) = peer.filter(|peer| peer.peer == Some(host.index)) else {
+        return Ok(vec![format!("its peer is no longer in the container (was {ifname})")]);
+    };
+    let mut differences = Vec::new();
+    if !add.conf.vm_mode {
+        if peer.name != ifname {
+            differences.push(format!("{ifname} in the container is now called {}", peer.name));
+        }
+        if !peer.up {
+            differences.push(format!("{ifname} in the container is down"));
+        }
+        differences.extend(address_differences(kernel, add, peer.index).await?);
+    }
+    Ok(differences)
+}

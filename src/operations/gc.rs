@@ -1,0 +1,165 @@
+//! GC: removes the attachments of one network that no valid attachment owns.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::del::{attachment_lock, port_lock, remove};
+use super::faults;
+use crate::cni::environment::Attachment;
+use crate::cni::request::Gc;
+use crate::error::Error;
+use crate::error::log::{Level, Log};
+use crate::ipam::Delegation;
+use crate::kernel::faults::unseen;
+use crate::kernel::linux::Linux;
+use crate::kernel::lock::Lock;
+use crate::kernel::{Kernel, nft};
+use crate::net::{ContainerId, Link, NetworkName};
+use crate::plan::names::{Label, host_interface};
+use crate::plan::undo::Undo;
+
+/// Longest that the IPAM plugin may need for its own collection.
+const IPAM_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who may keep what is on the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Valid {
+    interfaces: BTreeSet<(String, String)>,
+    containers: BTreeSet<String>,
+}
+
+impl Valid {
+    /// One interface of a container stays.
+    pub fn insert(&mut self, attachment: &Attachment) {
+        self.interfaces.insert(Label::key(attachment));
+    }
+
+    /// Every interface of a container stays.
+    pub fn insert_container(&mut self, container: &ContainerId) {
+        self.containers.insert(Label::container_field(container));
+    }
+
+    /// Whether nobody may keep anything.
+    pub fn is_empty(&self) -> bool {
+        self.interfaces.is_empty() && self.containers.is_empty()
+    }
+
+    fn covers(&self, label: &Label) -> bool {
+        self.containers.contains(&label.container)
+            || self.interfaces.contains(&(label.container.clone(), label.ifname.clone()))
+    }
+}
+
+impl<'a> FromIterator<&'a Attachment> for Valid {
+    fn from_iter<I: IntoIterator<Item = &'a Attachment>>(attachments: I) -> Self {
+        attachments.into_iter().fold(Self::default(), |mut valid, attachment| {
+            valid.insert(attachment);
+            valid
+        })
+    }
+}
+
+/// Of the attachments on the node, those of the network (of all networks where it is `None`) that nobody may keep.
+pub fn stale(
+    labelled: Vec<(Link, Label)>,
+    network: Option<&NetworkName>,
+    valid: &Valid,
+) -> Vec<(Link, Label)> {
+    let network = network.map(Label::network_field);
+    let concerned = |label: &Label| network.as_ref().is_none_or(|network| *network == label.network);
+    labelled.into_iter().filter(|(_, label)| concerned(label) && !valid.covers(label)).collect()
+}
+
+/// Removes a stale attachment; `false` where an ADD for it is still running: such a one is younger than the list of
+/// valid ones.
+///
+/// # Errors
+/// Code 125.
+pub async fn collect(kernel: &mut Linux, link: &Link, label: &Label) -> Result<bool, Error> {
+    let attachment = label.attachment();
+    let lock = attachment.as_ref().map(|attachment| Lock::try_acquire(&attachment_lock(attachment)));
+    if matches!(lock, Some(Ok(None))) {
+        return Ok(false);
+    }
+    let host = attachment.as_ref().map_or_else(|| link.name.clone(), host_interface);
+    remove(kernel, &host).await.map(|_| true)
+}
+
+/// Collects; goes on where one cannot be removed.
+///
+/// # Errors
+/// Code 125 with everything that remains; 124 where the node's links cannot be read.
+pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error> {
+    let mut kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
+    let valid = request.valid.iter().collect();
+    let mut remains = Vec::new();
+    for (link, label) in stale(labelled, Some(&request.network), &valid) {
+        match collect(&mut kernel, &link, &label).await {
+            Ok(true) => {
+                log.write(Level::Info, format_args!("collected {} of {}", link.name, label.owner()));
+            }
+            Ok(false) => {}
+            Err(error) => remains.push(error.msg().to_string()),
+        }
+    }
+    remains.extend(collect_orphaned_rules(&mut kernel, log).await);
+    match ipam.find(request.ipam.as_ref()) {
+        Ok(Some(delegate)) => {
+            remains.extend(
+                delegate.forward("GC", IPAM_PATIENCE).await.err().map(|error| error.msg().to_string()),
+            );
+        }
+        Ok(None) => {}
+        Err(error) => remains.push(error.msg().to_string()),
+    }
+    if remains.is_empty() { Ok(()) } else { Err(faults::stale_remain(&remains)) }
+}
+
+async fn collect_orphaned_rules(kernel: &mut Linux, log: &Log) -> Vec<String> {
+    let ports = match orphaned_rules(kernel).await {
+        Ok(ports) => ports,
+        Err(error) => return vec![error.msg().to_string()],
+    };
+    let mut remains = Vec::new();
+    for port in ports {
+        match remove_rules(kernel, &port).await {
+            Ok(true) => log.write(Level::Info, format_args!("collected the rules of {port}, which is gone")),
+            Ok(false) => {}
+            Err(error) => remains.push(error.msg().to_string()),
+        }
+    }
+    remains
+}
+
+/// Ports that have vanished with their containers, but whose nftables rules are there: no DEL will name them, and
+/// another port might get such a name.
+///
+/// # Errors
+/// Code 124.
+pub async fn orphaned_rules(kernel: &Linux) -> Result<Vec<String>, Error> {
+    let ports = nft::attachments().map_err(|refusal| unseen("the nftables rules", &refusal))?;
+    let mut orphaned = Vec::new();
+    for port in ports {
+        if kernel.link(&port).await.map_err(|refusal| unseen(&port, &refusal))?.is_none() {
+            orphaned.push(port);
+        }
+    }
+    Ok(orphaned)
+}
+
+/// Removes the nftables rules of a port that has vanished; `false` where it has come back, or an ADD is making it.
+///
+/// # Errors
+/// Code 124 or 125.
+pub async fn remove_rules(kernel: &mut Linux, port: &str) -> Result<bool, Error> {
+    let lock = Lock::try_acquire(&port_lock(port));
+    let there = kernel.link(port).await.map_err(|refusal| unseen(port, &refusal))?.is_some();
+    if there || matches!(lock, Ok(None)) {
+        return Ok(false);
+    }
+    for undo in [Undo::Unprotect(port.to_string()), Undo::RemoveMasquerade(port.to_string())] {
+        kernel.revert(&undo).await.map_err(|refusal| faults::rules_remain(&undo, &refusal))?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,56 @@
+//! Carries out what was planned, and takes it back in reverse when a step fails.
+
+pub mod add;
+mod address;
+mod chain;
+pub mod check;
+pub mod del;
+mod faults;
+pub mod gc;
+mod perform;
+mod probe;
+pub mod serve;
+pub mod status;
+mod transaction;
+
+use crate::cni::config::NetConf;
+use crate::error::Error;
+use crate::kernel::faults::unseen;
+use crate::kernel::linux::Linux;
+use crate::net::{Link, Uplink};
+use crate::plan::uplink::{self, Doubt};
+
+/// Judges the uplinks of the config's bridge, reading as few of its ports as the verdict needs.
+///
+/// # Errors
+/// Codes 104, 105, 106; 124 where they cannot be read.
+pub(crate) async fn check_uplinks(
+    kernel: &Linux,
+    bridge: &Link,
+    conf: &NetConf,
+) -> Result<Option<Doubt>, Error> {
+    let Some(kind) = &bridge.bridge else { return Ok(None) };
+    let vlans = conf.vlans.as_ref();
+    let verdict = |uplinks: &[Uplink]| {
+        uplink::judge(&bridge.name, kind, vlans, uplinks).map(|()| uplink::doubt(kind, vlans, uplinks))
+    };
+    let uplinks = kernel
+        .uplinks(bridge, |uplink| matches!(verdict(std::slice::from_ref(uplink)), Ok(None)))
+        .await
+        .map_err(|refusal| unseen(&format!("the ports of bridge {}", bridge.name), &refusal))?;
+    verdict(&uplinks)
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub(crate) async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

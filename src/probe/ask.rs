@@ -1,0 +1,138 @@
+//! One probe from its temporary port to its report or diagnosis.
+
+use nix::errno::Errno;
+use tokio::time::{Instant, timeout_at};
+
+use super::exchanges::{Exchanges, source};
+use super::facts::EXCHANGE_MIN;
+use super::faults::{self, unseen};
+use super::question::Question;
+use super::report::Report;
+use super::second_half::SecondHalf;
+use super::verdict::verdict;
+use crate::dhcp::drive::drive;
+use crate::error::Error;
+use crate::kernel::faults::port_limit;
+use crate::kernel::linux::Linux;
+use crate::kernel::netlink::Refusal;
+use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
+use crate::kernel::{self, ports};
+use crate::net::{Link, MacAddress, PortState};
+use crate::plan::faults::no_uplink;
+use crate::plan::step::Step;
+use crate::plan::{forward_delay, native_vlan, usable_bridge};
+
+/// Asks.
+///
+/// No frame goes out before the temporary port forwards, and none has the client's address as its Ethernet source.
+///
+/// # Errors
+/// The diagnosis: codes 100 to 106 and 110 to 116; 108 and 124 where the kernel refuses the port.
+pub async fn probe(question: &Question) -> Result<Report, Error> {
+    let started = Instant::now();
+    let deadline = started + question.timeout;
+    let name = question.bridge.as_str();
+    let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+    let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
+    let bridge = usable_bridge(name, question.vlans.as_ref(), &seen)?;
+    if let Some(delay) = forward_delay(bridge).filter(|delay| *delay + EXCHANGE_MIN > question.timeout) {
+        return Err(faults::spanning_tree(name, delay, question.timeout));
+    }
+
+    if !question.sole_port && !has_ports(bridge)? {
+        return Err(no_uplink(name).evidence(faults::UNASKED_ALONE));
+    }
+
+    let source = source(bridge);
+    let mut port = open_port(question, bridge, source).await?;
+    match timeout_at(deadline, port.raise()).await {
+        Ok(raised) => raised.map_err(|(step, refusal)| refused(&step, &refusal))?,
+        Err(_) => return Err(late(&kernel, port.name(), question).await),
+    }
+    let socket = port.socket().map_err(|refusal| unseen("the probe's port", &refusal))?;
+    let socket = socket.into_async().map_err(|error| unseen("the probe's port", &error.into()))?;
+
+    let begun = Instant::now();
+    let ready_after = started.elapsed();
+    let half = started + question.timeout / 2;
+    let mut exchanges = Exchanges::new(question, bridge, source, deadline - begun, half - begun)?;
+    let mut second_half = SecondHalf::default();
+    let outcome = tokio::select! {
+        outcome = drive(&mut exchanges.on_port, &socket) => outcome,
+        never = second_half.run(&kernel, question, bridge, half, &mut exchanges.at_bridge) => match never {},
+    };
+    let first = &exchanges.on_port[0];
+    if first.satisfied() {
+        return Ok(Report::new(question, first, ready_after, started.elapsed()));
+    }
+    outcome.map_err(|error| unseen("the probe's port", &error.into()))?;
+    if let Some(report) = answered_elsewhere(&kernel, question, bridge, &exchanges, started).await? {
+        return Ok(report);
+    }
+    let facts = second_half.facts(&kernel, question, bridge, &exchanges).await?;
+    Err(verdict(&facts))
+}
+
+fn has_ports(bridge: &Link) -> Result<bool, Error> {
+    let mut any = false;
+    let first = |_| {
+        any = true;
+        any
+    };
+    ports::read(bridge.index, first)
+        .map_err(|refusal| unseen(&format!("the ports of {}", bridge.name), &refusal))?;
+    Ok(any)
+}
+
+/// A client that the bridge knows behind a port runs already: on another node if that is an uplink, as a VM that migrates
+/// here, or on this one, as the guest that somebody asks about by hand and the container that a chained plugin raised. A
+/// server that answers it by unicast in spite of the broadcast flag reaches that port only, so the second identity's
+/// answer counts.
+async fn answered_elsewhere(
+    kernel: &Linux,
+    question: &Question,
+    bridge: &Link,
+    exchanges: &Exchanges,
+    started: Instant,
+) -> Result<Option<Report>, Error> {
+    let (Some(client), Some(second)) =
+        (question.client, exchanges.on_port.get(1).filter(|second| second.satisfied()))
+    else {
+        return Ok(None);
+    };
+    let vlan = native_vlan(question.vlans.as_ref(), bridge);
+    let port = kernel.learned_on(bridge, client, vlan).await;
+    let port = port.map_err(|refusal| unseen("the forwarding table", &refusal))?;
+    Ok(port.map(|port| {
+        let mut report = Report::new(question, second, started.elapsed(), started.elapsed());
+        report.warnings.push(format!(
+            "{client} was not answered here, {} was: {client} is known behind {} and may be answered there",
+            report.client, port.name
+        ));
+        report
+    }))
+}
+
+/// Why the temporary port was not ready in time: held back by the bridge, or by a node that is too slow.
+async fn late(kernel: &Linux, port: &str, question: &Question) -> Error {
+    let held_back =
+        |link: &Link| link.up && link.port.is_some_and(|port| port.state != PortState::Forwarding);
+    match kernel.link(port).await {
+        Ok(Some(link)) if held_back(&link) => {
+            faults::port_not_forwarding(port, question.bridge.as_str(), question.timeout)
+        }
+        _ => faults::no_time(question.place(), question.timeout),
+    }
+}
+
+async fn open_port(question: &Question, bridge: &Link, mac: MacAddress) -> Result<ProbePort, Error> {
+    let spec = ProbePortSpec { bridge, vlans: question.vlans.as_ref(), isolated: question.isolated, mac };
+    ProbePort::create(&spec).await.map_err(|(step, refusal)| refused(&step, &refusal))
+}
+
+fn refused(step: &Step, refusal: &Refusal) -> Error {
+    match (step, refusal.errno) {
+        (Step::AddVeth(spec), Errno::EXFULL) => port_limit(&spec.bridge),
+        _ => kernel::faults::refused(step, refusal).evidence("this port is the DHCP probe's, and temporary"),
+    }
+}

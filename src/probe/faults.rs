@@ -1,0 +1,219 @@
+//! The errors of the DHCP probe, in the words that the pod's event shows. Facts in, words out; which of them holds is
+//! the verdict's affair.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::dhcp::reply::{Offer, Refusal};
+use crate::error::{Code, Error, quoted};
+use crate::kernel::netlink;
+use crate::net::MacAddress;
+
+/// Bridge and VLAN as a message names them.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The bridge.
+    pub bridge: &'a str,
+    /// The VLAN; `None` is the bridge's default.
+    pub vlan: Option<u16>,
+}
+
+impl Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.vlan {
+            Some(vlan) => write!(f, "bridge {} VLAN {vlan}", self.bridge),
+            None => write!(f, "bridge {}", self.bridge),
+        }
+    }
+}
+
+/// Code 124: what the kernel refused while the probe looked at something or asked.
+pub fn unseen(what: &str, refusal: &netlink::Refusal) -> Error {
+    Error::new(Code::Kernel, format!("cannot probe for DHCP: {what}: {refusal}"))
+}
+
+/// Why a bridge without ports is not asked through, where that shall change nothing.
+pub const UNASKED_ALONE: &str = "nobody was asked: a temporary port would be the bridge's only one, and take its carrier and its MAC along when it goes";
+
+/// Code 110.
+pub fn no_offer(place: Place<'_>, timeout: Duration, sent: u32) -> Error {
+    Error::new(
+        Code::NoOffer,
+        format!(
+            "no DHCP server answers on {place}: {sent} DISCOVERs and no reply within {} s",
+            timeout.as_secs_f32()
+        ),
+    )
+    .remedy("check that the DHCP server runs and serves this segment (relay, VLAN on the switch port), then its pool and its list of known clients")
+}
+
+/// Code 110: what answers does so in a VLAN whose tag no guest's IP stack takes.
+pub fn tagged_only(place: Place<'_>, count: u32, vlan: u16) -> Error {
+    Error::new(
+        Code::NoOffer,
+        format!(
+            "no DHCP server answers on {place} untagged: {count} replies came tagged VLAN {vlan}, which a guest's IP stack drops"
+        ),
+    )
+    .remedy(format!(
+        "untag VLAN {vlan} on the switch port behind the uplink (native VLAN), or attach in it: \"vlan\": {vlan}, with vlan_filtering 1 on the bridge and VLAN {vlan} on the uplink"
+    ))
+}
+
+/// Code 111: the node's probe address is answered.
+pub fn mac_denied(client: MacAddress, source: MacAddress, place: Place<'_>, offer: &Offer) -> Error {
+    Error::new(
+        Code::MacDenied,
+        format!(
+            "DHCP server {} answers {source} but not {client} on {place}: it denies this MAC, or a switch drops it (DHCP snooping)",
+            offer.sender.server
+        ),
+    )
+    .evidence("DHCP snooping with MAC verification drops frames whose chaddr is not their Ethernet source; a guest's own frames pass it")
+    .remedy("look for this MAC in the server's deny list and reservations; if the switch verifies MACs, set \"dhcpProbe\": {\"clientMac\": \"ephemeral\"}")
+}
+
+/// Code 111: the node's probe address is answered, and no other one that asked.
+pub fn only_probe_answered(
+    client: MacAddress,
+    source: MacAddress,
+    own: MacAddress,
+    place: Place<'_>,
+    offer: &Offer,
+) -> Error {
+    Error::new(
+        Code::MacDenied,
+        format!(
+            "DHCP server {} answers {source} but not {client} on {place}: its pool is exhausted, it knows registered clients only, or it denies this MAC",
+            offer.sender.server
+        ),
+    )
+    .evidence(format!(
+        "{own}, the bridge's own MAC, is not answered either: {source} may only have an address that the server holds for it since an earlier probe"
+    ))
+    .remedy("look at the server's log, its free addresses and its list of known clients")
+}
+
+/// Code 111: only the node's own address is answered.
+pub fn only_own_mac(own: MacAddress, place: Place<'_>, offer: &Offer) -> Error {
+    Error::new(
+        Code::MacDenied,
+        format!(
+            "DHCP server {} answers only this node's own MAC {own} on {place}: a hypervisor or switch port drops other source MACs",
+            offer.sender.server
+        ),
+    )
+    .evidence("a server for registered clients only looks the same if this node is registered")
+    .remedy("allow forged transmits, MAC changes and promiscuous mode on the hypervisor's port group, or raise the switch port's MAC limit")
+}
+
+/// Code 112.
+pub fn bridged_frames_dropped(place: Place<'_>, cause: &str, remedy: &str) -> Error {
+    Error::new(
+        Code::BridgedFramesDropped,
+        format!(
+            "{place} itself gets a DHCP offer, its ports do not: this node drops bridged frames ({cause})"
+        ),
+    )
+    .remedy(remedy)
+}
+
+/// Code 113.
+pub fn rogue_server(place: Place<'_>, offer: &Offer, expected: &[impl Display]) -> Error {
+    Error::new(
+        Code::RogueServer,
+        format!(
+            "rogue DHCP server {} (MAC {}) offers {} on {place}: it is not in \"servers\" ({})",
+            offer.sender.server,
+            offer.sender.mac,
+            offer.address,
+            listed(expected)
+        ),
+    )
+    .remedy("find that MAC in the switch's address table and disconnect it, or add the server to \"dhcpProbe.servers\"")
+}
+
+/// Code 114.
+pub fn wrong_subnet(place: Place<'_>, offer: &Offer, expected: &[impl Display]) -> Error {
+    Error::new(
+        Code::WrongSubnet,
+        format!(
+            "DHCP server {} offers {} on {place}, outside \"subnets\" ({}): wrong VLAN or wrong pool",
+            offer.sender.server,
+            offer.address,
+            listed(expected)
+        ),
+    )
+    .remedy("compare \"vlan\" with the VLAN of that subnet, and the server's pool with \"dhcpProbe.subnets\"")
+}
+
+/// Code 115: the bridge's STP keeps a new port from forwarding longer than the probe may take.
+pub fn spanning_tree(bridge: &str, delay: Duration, timeout: Duration) -> Error {
+    Error::new(
+        Code::NotForwarding,
+        format!(
+            "bridge {bridge} runs STP: a new port forwards only after {} s, the DHCP probe may take {} s",
+            delay.as_secs(),
+            timeout.as_secs_f32()
+        ),
+    )
+    .evidence(format!("STP on, forward delay {} s in each of listening and learning", delay.as_secs() / 2))
+    .remedy(format!("ip link set {} type bridge stp_state 0", quoted(bridge)))
+}
+
+/// Code 115: the probe's own port.
+pub fn port_not_forwarding(port: &str, bridge: &str, timeout: Duration) -> Error {
+    Error::new(
+        Code::NotForwarding,
+        format!("a new port of bridge {bridge} does not forward within {} s", timeout.as_secs_f32()),
+    )
+    .evidence(format!("temporary port {port}; a spanning tree daemon of the node decides its state"))
+    .remedy(format!("bridge -d link show master {}", quoted(bridge)))
+}
+
+/// Code 122: the node was too slow to ask at all, which says nothing about DHCP.
+pub fn no_time(place: Place<'_>, timeout: Duration) -> Error {
+    Error::new(
+        Code::Deadline,
+        format!(
+            "the DHCP probe of {place} could not ask within {} s: this node is overloaded",
+            timeout.as_secs_f32()
+        ),
+    )
+    .remedy("raise \"dhcpProbe.timeout\" and \"deadline\"")
+}
+
+/// Code 116: refused.
+pub fn refused(place: Place<'_>, client: MacAddress, refusal: &Refusal) -> Error {
+    let words = refusal.message.as_ref().map(|text| format!(" ({text:?})")).unwrap_or_default();
+    Error::new(
+        Code::BadReplies,
+        format!(
+            "DHCP server {} answers {client} on {place} with NAK instead of an offer{words}",
+            refusal.sender.server
+        ),
+    )
+    .remedy("the server's log says why it refuses; a second server with another subnet on this segment does so, too")
+}
+
+/// Code 116: malformed.
+pub fn malformed(place: Place<'_>, count: u32, what: &dyn Display) -> Error {
+    Error::new(Code::BadReplies, format!("{count} malformed DHCP replies on {place}, no offer: {what}"))
+        .remedy("look at the replies: tcpdump -eni UPLINK -vvv udp port 68")
+}
+
+/// Code 116: for others.
+pub fn replies_to_others(place: Place<'_>, count: u32) -> Error {
+    Error::new(
+        Code::BadReplies,
+        format!(
+            "a DHCP server answers others on {place} ({count} replies seen), but offers this client nothing"
+        ),
+    )
+    .evidence("an exhausted pool and a server for registered clients only look like this")
+    .remedy("the server's log says why it ignores this client")
+}
+
+fn listed(items: &[impl Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
