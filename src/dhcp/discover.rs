@@ -3,15 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dhcproto::v4::{DhcpOption, Encodable, EncodeResult, Encoder, Flags, Message, MessageType, OptionCode};
+use dhcproto::v4::{DhcpOption, EncodeResult, Flags, Message, MessageType, OptionCode};
 
+use super::message::{self, MAX_MESSAGE};
 use crate::net::MacAddress;
-
-/// Some relays and servers drop what is shorter than a BOOTP message (RFC 1542 section 2.1).
-const BOOTP_LENGTH: usize = 300;
-
-/// Largest DHCP message the probe takes: what fits an Ethernet frame of 1500 bytes behind IPv4 and UDP headers.
-const MAX_MESSAGE: u16 = 1472;
 
 /// What common clients ask for. A server that is asked for nothing may leave out what the diagnosis looks at.
 const REQUESTED: [OptionCode; 13] = [
@@ -41,7 +36,7 @@ pub fn message(chaddr: MacAddress, xid: u32, elapsed: Duration) -> EncodeResult<
     let none = Ipv4Addr::UNSPECIFIED;
     let mut message = Message::new_with_id(xid, none, none, none, none, &chaddr.octets());
     message.set_flags(Flags::default().set_broadcast());
-    message.set_secs(u16::try_from(elapsed.as_secs()).unwrap_or(u16::MAX));
+    message.set_secs(message::seconds(elapsed));
     let options = message.opts_mut();
     options.insert(DhcpOption::MessageType(MessageType::Discover));
     options.insert(DhcpOption::ParameterRequestList(REQUESTED.to_vec()));
@@ -49,11 +44,7 @@ pub fn message(chaddr: MacAddress, xid: u32, elapsed: Duration) -> EncodeResult<
     // Hardware type Ethernet and the address (RFC 2132 section 9.14): a guest with an identifier of its own gets its
     // own lease, one without is the same client as this.
     options.insert(DhcpOption::ClientIdentifier([&[1][..], &chaddr.octets()].concat()));
-
-    let mut bytes = Vec::with_capacity(BOOTP_LENGTH);
-    message.encode(&mut Encoder::new(&mut bytes))?;
-    bytes.resize(bytes.len().max(BOOTP_LENGTH), 0);
-    Ok(bytes)
+    message::encode(&message)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::expected::{Expected, Fit};
+use super::random::Random;
 use super::reply::{self, Malformed, Offer, Received, Refusal};
 use super::{discover, frame};
 use crate::net::MacAddress;
@@ -95,7 +96,7 @@ pub struct Exchange {
     expected: Expected,
     xid: u32,
     siblings: Vec<u32>,
-    random: u64,
+    random: Random,
     /// When the first question goes out.
     begin: Duration,
     /// When it ends; brought forward by the first good offer.
@@ -111,8 +112,8 @@ impl Exchange {
     /// Begins an exchange whose transaction number and jitter come from `seed`, which must not be guessable from
     /// outside nor used twice.
     pub fn new(identity: Identity, timing: Timing, seed: u64) -> Self {
-        let mut random = seed;
-        let xid = (splitmix64(&mut random) >> 32) as u32;
+        let mut random = Random::new(seed);
+        let xid = random.xid();
         Self {
             identity,
             expected: Expected::default(),
@@ -265,20 +266,11 @@ impl Exchange {
         };
         // A tenth of the gap, to either side: probes that began together drift apart and never meet the next round.
         let spread = u64::from(gap) / 5;
-        let jitter = Duration::from_millis(splitmix64(&mut self.random) % (spread + 1));
+        let jitter = Duration::from_millis(self.random.up_to(spread));
         let planned = (planned + jitter).saturating_sub(Duration::from_millis(spread / 2));
         // A caller that was held up must not send two at once.
         self.next_send = planned.max(now + Duration::from_millis(u64::from(gap) / 2));
     }
-}
-
-/// One step of the SplitMix64 generator; it only has to spread the seed's entropy.
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

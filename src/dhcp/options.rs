@@ -1,4 +1,4 @@
-//! The options of a DHCP reply that the diagnosis reads, each by its own length check.
+//! The options of a DHCP reply, each read by its own length check.
 //!
 //! `dhcproto`'s own decoder ends at the first option it can't interpret, and the server identifier may stand behind it;
 //! so its iterator over raw options is used, and a bad option costs only itself.
@@ -14,7 +14,10 @@ const MAX_ROUTERS: usize = 8;
 /// Longest text of a server, in characters.
 const MAX_TEXT: usize = 128;
 
-/// Raw options by number, the first of each.
+/// Most entries of a list that a client takes: routes, name servers, domains.
+const MAX_LIST: usize = 64;
+
+/// Raw options by number, in the order they came.
 pub(super) struct Options(Vec<(u8, Vec<u8>)>);
 
 impl Options {
@@ -35,15 +38,55 @@ impl Options {
 
     fn add(&mut self, area: Option<&[u8]>) {
         for option in DhcpOptionIterator::new(area.unwrap_or_default()) {
-            let code = option.code().into();
-            if self.get(code).is_none() {
-                self.0.push((code, option.data().to_vec()));
-            }
+            self.0.push((option.code().into(), option.data().to_vec()));
         }
     }
 
     fn get(&self, code: u8) -> Option<&[u8]> {
         self.0.iter().find(|(candidate, _)| *candidate == code).map(|(_, data)| data.as_slice())
+    }
+
+    /// The pieces of an option that may be long, joined (RFC 3396 section 7).
+    pub(super) fn joined(&self, code: u8) -> Vec<u8> {
+        let pieces = self.0.iter().filter(|(candidate, _)| *candidate == code);
+        pieces.flat_map(|(_, data)| data.iter().copied()).collect()
+    }
+
+    /// An option's bytes.
+    pub(super) fn bytes(&self, code: u8) -> Option<&[u8]> {
+        self.get(code)
+    }
+
+    /// An option of two bytes.
+    pub(super) fn half(&self, code: u8) -> Option<u16> {
+        Some(u16::from_be_bytes(self.get(code)?.try_into().ok()?))
+    }
+
+    /// An option that lists addresses; what no host can have is left out.
+    pub(super) fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
+        let mut addresses = Vec::new();
+        for address in self.joined(code).as_chunks::<4>().0.iter().copied().map(Ipv4Addr::from) {
+            let usable = !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast();
+            if addresses.len() < MAX_LIST && usable && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
+
+    /// Pairs of destination and router of option 33 (RFC 2132 section 5.8).
+    pub(super) fn static_routes(&self) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+        let pairs = self.joined(33);
+        let pairs = pairs.as_chunks::<8>().0.iter();
+        let pairs = pairs.map(|&[a, b, c, d, e, f, g, h]| ([a, b, c, d].into(), [e, f, g, h].into()));
+        pairs.take(MAX_LIST).collect()
+    }
+
+    /// Destination, width of its prefix and router of each route of option 121, or of 249, which is the same by Microsoft.
+    pub(super) fn classless_routes(&self) -> Vec<(Ipv4Addr, u8, Ipv4Addr)> {
+        let routes = self.joined(121);
+        let routes = if routes.is_empty() { self.joined(249) } else { routes };
+        classless_routes(&routes)
     }
 
     fn word(&self, code: u8) -> Option<[u8; 4]> {
@@ -78,7 +121,9 @@ impl Options {
     pub(super) fn routers(&self) -> Vec<Ipv4Addr> {
         let listed = self.get(3).unwrap_or_default().as_chunks::<4>().0.iter().copied();
         let mut routers = Vec::new();
-        for router in listed.chain(default_routes(self.get(121).unwrap_or_default())).map(Ipv4Addr::from) {
+        let classless = classless_routes(&self.joined(121)).into_iter();
+        let default = classless.filter(|(_, width, _)| *width == 0).map(|(_, _, router)| router);
+        for router in listed.map(Ipv4Addr::from).chain(default) {
             if routers.len() < MAX_ROUTERS && !router.is_unspecified() && !routers.contains(&router) {
                 routers.push(router);
             }
@@ -87,16 +132,19 @@ impl Options {
     }
 }
 
-/// Walks classless static routes: width of the prefix, its significant bytes, router.
-fn default_routes(mut routes: &[u8]) -> Vec<[u8; 4]> {
+/// Walks classless static routes (RFC 3442): width of the prefix, its significant bytes, router.
+fn classless_routes(mut routes: &[u8]) -> Vec<(Ipv4Addr, u8, Ipv4Addr)> {
     let mut found = Vec::new();
     while let Some((&width, rest)) = routes.split_first() {
         let significant = usize::from(width).div_ceil(8);
-        let Some((router, rest)) = rest.get(significant..).and_then(|rest| rest.split_first_chunk()) else {
+        let mut destination = [0; 4];
+        let (Some(into), Some(bytes)) = (destination.get_mut(..significant), rest.get(..significant)) else {
             break;
         };
-        if width == 0 {
-            found.push(*router);
+        into.copy_from_slice(bytes);
+        let Some((router, rest)) = rest[significant..].split_first_chunk::<4>() else { break };
+        if width <= 32 && found.len() < MAX_LIST {
+            found.push((destination.into(), width, Ipv4Addr::from(*router)));
         }
         routes = rest;
     }

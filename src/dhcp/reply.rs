@@ -11,6 +11,13 @@ use super::frame::{self, BadFrame, Datagram, Unusable};
 use super::options::Options;
 use crate::net::MacAddress;
 
+/// Message types of a server (RFC 2132 section 9.6).
+pub(super) const OFFER: u8 = 2;
+/// DHCPACK.
+pub(super) const ACK: u8 = 5;
+/// DHCPNAK.
+pub(super) const NAK: u8 = 6;
+
 /// A frame, from the view of one exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
@@ -122,10 +129,28 @@ pub fn read(frame: &[u8], xid: u32, chaddr: MacAddress) -> Received {
 }
 
 fn message(datagram: &Datagram<'_>, xid: u32, chaddr: MacAddress) -> Result<Received, Malformed> {
+    let reply = match open(datagram, xid, chaddr)? {
+        Ok(reply) => reply,
+        Err(other) => return Ok(other),
+    };
+    match reply.kind {
+        OFFER => reply.offer().map(Received::Offered),
+        NAK => Ok(Received::Refused(reply.refusal())),
+        other => Err(Malformed::MessageType(other)),
+    }
+}
+
+/// Opens a server's message to the client with this transaction number and hardware address; as the inner error, what a
+/// message is that is no reply to it.
+pub(super) fn open(
+    datagram: &Datagram<'_>,
+    xid: u32,
+    chaddr: MacAddress,
+) -> Result<Result<Reply, Received>, Malformed> {
     let bytes = datagram.message;
     let message = Message::new(bytes).map_err(|_| Malformed::Short(bytes.len()))?;
     match u8::from(message.opcode()) {
-        1 => return Ok(Received::Unrelated),
+        1 => return Ok(Err(Received::Unrelated)),
         2 => {}
         other => return Err(Malformed::Operation(other)),
     }
@@ -134,16 +159,15 @@ fn message(datagram: &Datagram<'_>, xid: u32, chaddr: MacAddress) -> Result<Rece
     }
     // Before the length of chaddr: a malformed reply to somebody else is somebody else's.
     if message.xid() != xid {
-        return Ok(Received::OtherExchange(message.xid()));
+        return Ok(Err(Received::OtherExchange(message.xid())));
     }
     // `Message::chaddr` slices by `hlen` without looking.
     if message.hlen() != 6 || u8::from(message.htype()) != 1 {
         return Err(Malformed::HardwareAddress(message.htype().into(), message.hlen()));
     }
     if message.chaddr() != chaddr.octets() {
-        return Ok(Received::OtherClient);
+        return Ok(Err(Received::OtherClient));
     }
-
     let options = Options::of(bytes);
     let sender = Sender {
         server: options.address(54).unwrap_or(datagram.source_ip),
@@ -151,26 +175,45 @@ fn message(datagram: &Datagram<'_>, xid: u32, chaddr: MacAddress) -> Result<Rece
         ip: datagram.source_ip,
         relay: Some(message.giaddr()).filter(|relay| !relay.is_unspecified()),
     };
-    match options.byte(53).ok_or(Malformed::NoMessageType)? {
-        2 => offer(sender, message.yiaddr(), &options).map(Received::Offered),
-        6 => Ok(Received::Refused(Refusal { sender, message: options.text(56) })),
-        other => Err(Malformed::MessageType(other)),
-    }
+    let kind = options.byte(53).ok_or(Malformed::NoMessageType)?;
+    Ok(Ok(Reply { kind, sender, address: message.yiaddr(), options }))
 }
 
-fn offer(sender: Sender, address: Ipv4Addr, options: &Options) -> Result<Offer, Malformed> {
-    if address.octets()[0] == 0 || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
-        return Err(Malformed::Address(address));
+/// A server's message to this client, whatever its type.
+pub(super) struct Reply {
+    /// Message type (option 53).
+    pub(super) kind: u8,
+    pub(super) sender: Sender,
+    /// `yiaddr`, as it came.
+    pub(super) address: Ipv4Addr,
+    pub(super) options: Options,
+}
+
+impl Reply {
+    /// It, read as a DHCPOFFER.
+    pub(super) fn offer(&self) -> Result<Offer, Malformed> {
+        Ok(Offer {
+            sender: self.sender,
+            address: self.usable_address()?,
+            mask: self.options.address(1),
+            routers: self.options.routers(),
+            lease: self.options.seconds(51),
+            renewal: self.options.seconds(58),
+            rebinding: self.options.seconds(59),
+        })
     }
-    Ok(Offer {
-        sender,
-        address,
-        mask: options.address(1),
-        routers: options.routers(),
-        lease: options.seconds(51),
-        renewal: options.seconds(58),
-        rebinding: options.seconds(59),
-    })
+
+    /// It, read as a DHCPNAK.
+    pub(super) fn refusal(&self) -> Refusal {
+        Refusal { sender: self.sender, message: self.options.text(56) }
+    }
+
+    /// `yiaddr`, where a client can have that address.
+    pub(super) fn usable_address(&self) -> Result<Ipv4Addr, Malformed> {
+        let address = self.address;
+        let nobodys = address.octets()[0] == 0 || address.is_loopback() || address.is_multicast();
+        if nobodys || address.is_broadcast() { Err(Malformed::Address(address)) } else { Ok(address) }
+    }
 }
 
 #[cfg(test)]
