@@ -6,7 +6,8 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
-use crate::cni::config::keys::Keys;
+use super::keys::Keys;
+use super::known;
 use crate::error::{Code, Error};
 use crate::net::cidr;
 
@@ -15,6 +16,16 @@ const PROBE_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(100), D
 
 /// Keys of the object, as the README's table lists them.
 pub const KEYS: [&str; 5] = ["timeout", "onFailure", "clientMac", "servers", "subnets"];
+
+/// What else people call them, in small letters without separators.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("allowedservers", "servers"),
+    ("chaddr", "clientMac"),
+    ("dhcpserver", "servers"),
+    ("mac", "clientMac"),
+    ("onerror", "onFailure"),
+    ("onfail", "onFailure"),
+];
 
 /// Whose hardware address the probe asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +75,11 @@ pub fn parse(keys: &Keys) -> Result<Option<DhcpProbe>, Error> {
         Some(_) => return Err(keys.wrong("dhcpProbe", "true, false or an object")),
     };
     if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(Error::new(Code::InvalidConfig, format!("unknown config key \"dhcpProbe.{unknown}\""))
-            .remedy(format!("use {}", KEYS.join(", "))));
+        return Err(match known::meant(unknown, &[&KEYS], SYNONYMS) {
+            Some(meant) => known::misspelt(&format!("dhcpProbe.{unknown}"), &format!("dhcpProbe.{meant}")),
+            None => Error::new(Code::InvalidConfig, format!("unknown config key \"dhcpProbe.{unknown}\""))
+                .remedy(format!("use {}", KEYS.join(", "))),
+        });
     }
     let keys = Keys::new(object, "dhcpProbe.");
     let servers = keys.list("servers")?.iter().map(|value| {

@@ -112,12 +112,12 @@ pub struct NetConf {
 }
 
 impl NetConf {
-    /// Types the config. Keys that nobody knows are ignored, since runtimes inject some.
+    /// Types the config. Keys that nobody knows are ignored, since runtimes inject some; those that resemble one of ours are not.
     ///
     /// # Errors
     /// Code 7 naming key, value and range; code 2 for a value that the `bridge` plugin has and this one has not.
     pub fn parse(object: &Map<String, Value>) -> Result<Self, Error> {
-        known::refuse_confused(object)?;
+        known::refuse_misspelt(object)?;
         let keys = Keys::new(object, "");
         let is_default_gateway = keys.boolean("isDefaultGateway")?;
         let is_gateway = keys.boolean("isGateway")? || is_default_gateway;

@@ -29,10 +29,14 @@ pub fn parse(keys: &Keys) -> Result<Option<Vlans>, Error> {
     Ok(Some(Vlans { native, tagged: without(merged(ranges), native), keep_default }))
 }
 
+const TRUNK_KEYS: [&str; 3] = ["id", "minID", "maxID"];
 const TRUNK_FORM: &str = "a list of {\"id\": N} or {\"minID\": N, \"maxID\": M} with 1 <= N <= M <= 4094";
 
 fn trunk_item(item: &Value) -> Option<Vec<VlanRange>> {
     let object = item.as_object()?;
+    if object.keys().any(|key| !TRUNK_KEYS.contains(&key.as_str())) {
+        return None;
+    }
     let id = |key: &str| match object.get(key).filter(|value| !value.is_null()) {
         None => Some(None),
         Some(value) => {
@@ -88,6 +92,7 @@ mod tests {
             json!([{"minID": 9, "maxID": 3}]),
             json!([3]),
             json!([{"id": "7"}]),
+            json!([{"id": 7, "minId": 9, "maxId": 12}]),
         ];
         for trunk in bad_trunks {
             assert_eq!(parse(json!({"vlanTrunk": trunk})).unwrap_err().code, Code::InvalidConfig, "{trunk}");
