@@ -68,6 +68,11 @@ fn garbage_on_standard_input_is_an_error_with_a_code() {
         ("{}", 7),
         ("{\"name\":7}", 7),
         ("{\"name\":\"a b\"}", 7),
+        (r#"{"name": "lan", "type": "bridge-dhcp", "bridge": "br0", "vlan": 1, "vlan": 2}"#, 7),
+        (
+            r#"{"name": "lan", "bridge": "br0", "ipam": {"type": "static", "addresses": [{"a": 1, "a": 2}]}}"#,
+            7,
+        ),
     ] {
         let call = lab.call("ADD", &conf(json!({})), "c1", pod.path(), "net1").input(input);
         call.run().error(code);
@@ -75,6 +80,21 @@ fn garbage_on_standard_input_is_an_error_with_a_code() {
     let huge = format!("{{\"name\":\"{}\"}}", "x".repeat(5 << 20));
     lab.call("ADD", &conf(json!({})), "c1", pod.path(), "net1").input(huge).run().error(5);
     before.assert_unchanged("afterwards");
+}
+
+#[test]
+fn del_removes_what_the_environment_names_whatever_the_config_is() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let log = lab.files.join("log");
+    let logged = format!("{{\"logFile\": {:?}, \"name\": 1, \"name\": 2}}", log.to_str().unwrap());
+    for input in ["", "{", "null", "{\"name\": \"lan\", \"name\": \"lan\"}", &logged] {
+        lab.add(&conf(json!({})), &pod).ok();
+        lab.call("DEL", &conf(json!({})), "c1", pod.path(), "net1").input(input).run().ok();
+        before.assert_unchanged(input);
+    }
+    assert!(std::fs::read_to_string(log).unwrap().contains("\"name\" stands twice"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::config::keys::Keys;
 use super::config::{self, Ipam, NetConf};
 use super::environment::{Attachment, Command, Variables};
+use super::json;
 use super::version::CniVersion;
 use crate::cni::result::{CniResult, without_addresses};
 use crate::error::{Code, Error};
@@ -85,43 +86,73 @@ pub enum Request {
     Gc(Gc),
 }
 
-/// Reads the config from standard input.
-///
-/// # Errors
-/// Code 5 when reading fails or there is more than 4 MiB, code 6 when it is not a JSON object.
-pub fn read(input: impl Read) -> Result<(Vec<u8>, Map<String, Value>), Error> {
-    let mut bytes = Vec::new();
-    input.take(STDIN_MAX + 1).read_to_end(&mut bytes).map_err(|error| {
-        Error::new(Code::Io, format!("cannot read the network config from standard input: {error}"))
-    })?;
-    if bytes.len() as u64 > STDIN_MAX {
-        return Err(Error::new(Code::Io, "the network config on standard input is larger than 4 MiB"));
-    }
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(object)) => Ok((bytes, object)),
-        Ok(_) => {
-            Err(Error::new(Code::Decode, "the network config on standard input is JSON, but not an object"))
+/// Standard input: the network config.
+pub struct Input {
+    /// As it came, for an IPAM plugin.
+    pub bytes: Vec<u8>,
+    /// As an object; empty where it is none.
+    pub object: Map<String, Value>,
+    /// What is wrong with it as a whole: code 5 where it could not be read or is larger than 4 MiB, code 6 where it is
+    /// no JSON object, code 7 where a key stands twice.
+    pub fault: Option<Error>,
+}
+
+impl Input {
+    /// Reads the config from standard input.
+    pub fn read(input: impl Read) -> Self {
+        let mut bytes = Vec::new();
+        let read = input.take(STDIN_MAX + 1).read_to_end(&mut bytes);
+        let parsed = match read {
+            Err(error) => Err(Error::new(
+                Code::Io,
+                format!("cannot read the network config from standard input: {error}"),
+            )),
+            Ok(_) => parse(&bytes),
+        };
+        match parsed {
+            Ok((object, fault)) => Self { bytes, object, fault },
+            Err(fault) => Self { bytes, object: Map::new(), fault: Some(fault) },
         }
-        Err(error) => Err(Error::new(
-            Code::Decode,
-            format!("the network config on standard input is not JSON: {error}"),
-        )),
     }
 }
 
+fn parse(bytes: &[u8]) -> Result<(Map<String, Value>, Option<Error>), Error> {
+    if bytes.len() as u64 > STDIN_MAX {
+        return Err(Error::new(Code::Io, "the network config on standard input is larger than 4 MiB"));
+    }
+    let document = json::parse(bytes).map_err(|error| {
+        Error::new(Code::Decode, format!("the network config on standard input is not JSON: {error}"))
+    })?;
+    let Value::Object(object) = document.value else {
+        let fact = "the network config on standard input is JSON, but not an object";
+        return Err(Error::new(Code::Decode, fact));
+    };
+    let fault = document.twice.map(|key| {
+        Error::new(
+            Code::InvalidConfig,
+            format!("config key \"{key}\" stands twice in one object: readers differ on which value counts"),
+        )
+        .remedy(format!("remove one of the two \"{key}\""))
+    });
+    Ok((object, fault))
+}
+
 impl Request {
-    /// Types the request of `command`.
+    /// Types the request of `command`. DEL needs no readable config: the environment names what it removes, and a runtime
+    /// that gets an error calls it for ever.
     ///
     /// # Errors
-    /// Code 1 for the version, 4 for the environment, 7 for the config.
-    pub fn parse(
-        command: Command,
-        variables: &Variables,
-        object: &Map<String, Value>,
-    ) -> Result<Option<Self>, Error> {
+    /// Code 1 for the version, 4 for the environment, 5 to 7 for the config.
+    pub fn parse(command: Command, variables: &Variables, input: &Input) -> Result<Option<Self>, Error> {
+        let object = &input.object;
+        if command == Command::Del {
+            return Del::parse(variables, object, input.fault.is_none()).map(Self::Del).map(Some);
+        }
+        if let Some(fault) = &input.fault {
+            return Err(fault.clone());
+        }
         let network = network(object)?;
         Ok(Some(match command {
-            Command::Version => return Ok(None),
             Command::Add => {
                 let version = CniVersion::from_config(object)?;
                 let add = Add::parse(variables, object, network, version)?;
@@ -155,14 +186,7 @@ impl Request {
                 }
                 Self::Check(Box::new(Check { add }))
             }
-            Command::Del => {
-                CniVersion::from_config(object)?;
-                Self::Del(Del {
-                    attachment: variables.attachment()?,
-                    netns: variables.netns(),
-                    ipam: config::ipam(object).unwrap_or_default(),
-                })
-            }
+            Command::Version | Command::Del => return Ok(None),
             Command::Status => {
                 at_least(object, CniVersion::has_gc_and_status, "STATUS", CniVersion::V1_1_0)?;
                 Self::Status(Box::new(Status { conf: NetConf::parse(object)? }))
@@ -173,6 +197,20 @@ impl Request {
                 Self::Gc(Gc { network, valid: valid_attachments(object)?, ipam })
             }
         }))
+    }
+}
+
+impl Del {
+    fn parse(variables: &Variables, object: &Map<String, Value>, readable: bool) -> Result<Self, Error> {
+        if readable {
+            network(object)?;
+            CniVersion::from_config(object)?;
+        }
+        Ok(Self {
+            attachment: variables.attachment()?,
+            netns: variables.netns(),
+            ipam: config::ipam(object).unwrap_or_default(),
+        })
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use crate::cni::config::known;
 use crate::cni::environment::{Command, Variables};
-use crate::cni::request::{self, Request};
+use crate::cni::request::{Input, Request};
 use crate::cni::version::CniVersion;
 use crate::error::log::{Level, Log};
 use crate::error::{Code, Error};
@@ -34,15 +35,13 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(command: Command, variables: &Variables) -> ExitCode {
-    let (stdin, object) = match request::read(std::io::stdin().lock()) {
-        Ok(read) => read,
-        Err(error) => return answer(Err(error), ERROR_VERSION.as_str()),
-    };
-    let version = CniVersion::from_config(&object).unwrap_or(ERROR_VERSION);
-    let log = Log::open(&object, context(command, variables, &object));
+    let input = Input::read(std::io::stdin().lock());
+    let version = CniVersion::from_config(&input.object).unwrap_or(ERROR_VERSION);
+    let log = Log::open(&input.object, context(command, variables, &input.object));
     let started = Instant::now();
-    let outcome = Request::parse(command, variables, &object)
-        .and_then(|request| execute(request, variables, stdin, &log));
+    report_oddities(command, &input, &log);
+    let outcome = Request::parse(command, variables, &input)
+        .and_then(|request| execute(request, variables, input.bytes, &log));
     let elapsed = started.elapsed().as_millis();
     match &outcome {
         Ok(_) => log.write(Level::Debug, format_args!("done in {elapsed} ms")),
@@ -51,6 +50,22 @@ fn serve(command: Command, variables: &Variables) -> ExitCode {
         }
     }
     answer(outcome, version.as_str())
+}
+
+/// What the log should say of the config although the operation goes on.
+fn report_oddities(command: Command, input: &Input, log: &Log) {
+    match (&input.fault, command) {
+        (Some(fault), Command::Del) => log.write(
+            Level::Warn,
+            format_args!(
+                "{fault}: what the environment names is removed all the same, no IPAM plugin is called"
+            ),
+        ),
+        (None, Command::Add) => known::unknown(&input.object).for_each(|key| {
+            log.write(Level::Info, format_args!("config key {key:?} is unknown and has no effect"));
+        }),
+        _ => {}
+    }
 }
 
 fn execute(

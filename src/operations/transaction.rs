@@ -80,7 +80,7 @@ impl<K: Kernel> Transaction<K> {
 mod tests {
     use super::*;
     use crate::cni::environment::{Command, Variables};
-    use crate::cni::request::{Add, Request};
+    use crate::cni::request::{Add, Input, Request};
     use crate::cni::result::CniResult;
     use crate::cni::version::CniVersion;
     use crate::kernel::faults::refused;
@@ -189,7 +189,9 @@ mod tests {
             [("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "net1"), ("CNI_NETNS", "/x"), ("CNI_PATH", "/")];
         let variables =
             Variables::new(environment.iter().map(|(name, value)| ((*name).into(), (*value).into())));
-        let request = Request::parse(Command::Add, &variables, object.as_object().unwrap()).unwrap();
+        let object = object.as_object().unwrap().clone();
+        let input = Input { bytes: Vec::new(), object, fault: None };
+        let request = Request::parse(Command::Add, &variables, &input).unwrap();
         let Some(Request::Add(add)) = request else { panic!() };
         add
     }
