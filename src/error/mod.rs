@@ -3,8 +3,8 @@
 //! - `code`: the table of codes; which of them an error has is decided by the room that finds it.
 //! - [`log`]: the file that the administrator names.
 //!
-//! Multus puts some 600 characters before `msg` in the pod's event and joins `msg; details`, so `msg` is one
-//! line that is complete in itself and `details` carries evidence and remedy.
+//! Multus puts some 600 characters before `msg` in the pod's event, drops the code, and joins `msg; details`. So `msg` is
+//! one line that is complete in itself and ends with the code, and `details` begins with the remedy.
 
 mod code;
 pub mod log;
@@ -13,8 +13,8 @@ use std::fmt;
 
 pub use code::Code;
 
-/// Longest `msg` in characters; more is cut.
-pub const MSG_MAX: usize = 199;
+/// Longest fact in characters; more is cut. With its code behind it, `msg` stays below 200.
+pub const MSG_MAX: usize = 188;
 /// Other programs' words may stand in an observation, and the whole error in an event of the cluster.
 pub const OBSERVATION_MAX: usize = 2000;
 
@@ -76,14 +76,16 @@ impl Error {
 
     /// The error object on standard output (CNI spec section 5, "Error").
     pub fn to_json(&self, version: &str) -> serde_json::Value {
-        let (code, details) = (self.code as u32, self.details());
-        serde_json::json!({"cniVersion": version, "code": code, "msg": self.msg, "details": details})
+        let code = self.code as u32;
+        serde_json::json!({
+            "cniVersion": version, "code": code, "msg": self.to_string(), "details": self.details(),
+        })
     }
 
-    /// Evidence and remedy, one per line; empty where there is neither.
+    /// Remedy and evidence, one per line; empty where there is neither. The remedy comes first: an event is cut at its end.
     pub fn details(&self) -> String {
         let remedy = self.remedy.iter().map(|text| format!("remedy: {text}"));
-        self.evidence.iter().cloned().chain(remedy).collect::<Vec<_>>().join("\n")
+        remedy.chain(self.evidence.iter().cloned()).collect::<Vec<_>>().join("\n")
     }
 }
 

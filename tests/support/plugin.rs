@@ -172,6 +172,9 @@ impl Outcome {
         assert_eq!(self.json["code"], code, "{}", self.json);
         assert!(self.json["cniVersion"].is_string());
         assert!(msg.chars().count() < 200 && !msg.contains('\n') && !msg.is_empty(), "{msg}");
-        format!("{msg}\n{}", self.json["details"].as_str().unwrap())
+        assert!(msg.ends_with(&format!(" (code {code})")), "{msg}");
+        let details = self.json["details"].as_str().unwrap();
+        assert!(details.starts_with("remedy: ") || !details.contains("remedy: "), "{details}");
+        format!("{msg}\n{details}")
     }
 }
