@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use support::guest::DhcpServer;
 use support::namespace::Namespace;
 use support::wire::{Capture, from_mac};
-use support::{Before, Lab, conf, vm_conf, wait_until};
+use support::{Before, Lab, conf, host_side, vm_conf, wait_until};
 
 const MAC: &str = "02:00:00:00:00:99";
 
@@ -181,6 +181,52 @@ fn two_servers_and_missing_routers_are_warnings() {
     });
     let logged = std::fs::read_to_string(log).unwrap();
     assert!(logged.contains("server 10.77.0.2 names no router"), "{logged}");
+}
+
+#[test]
+fn another_server_beside_the_allowed_one_is_kept_as_a_warning_or_refused() {
+    let lab = Lab::new("");
+    let first = Namespace::new("first");
+    lab.node.ip(&format!(
+        "link add up2 type veth peer name lan2 netns {}\nlink set up2 master br0\nlink set up2 up",
+        first.name()
+    ));
+    first.ip("link set lan2 up\naddress add 10.77.0.2/24 dev lan2");
+    let range = ["--no-ping", "--dhcp-range=10.77.0.50,10.77.0.60,3600"];
+    let _stranger = DhcpServer::on(&first, "lan2", &lab.files.join("leases2"), &range);
+    let _server = DhcpServer::with(&lab, &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.110,3600"]);
+    wait_until("the second uplink forwards", || lab.node.forwards("up2"));
+    let allowed =
+        |others: &str| probing(json!({"timeout": "5s", "servers": ["10.77.0.1"], "otherServers": others}));
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let said = lab.add(&allowed("fail"), &pod).error(113);
+    assert!(said.contains("rogue DHCP server 10.77.0.2"), "{said}");
+    lab.wait_until_probes_are_gone("br0");
+    before.assert_unchanged("after the refusal");
+    // The second offer is awaited for milliseconds only: a busy machine may need another try.
+    wait_until("the warning is kept in the port's label", || {
+        lab.add(&allowed("warn"), &pod).ok();
+        let port = lab.port(&host_side("c1", "net1"));
+        lab.del(&allowed("warn"), &pod).ok();
+        port["ifalias"].as_str().unwrap().contains(" warned=113")
+    });
+}
+
+#[test]
+fn what_an_add_warned_of_stays_with_the_attachment() {
+    let lab = Lab::empty();
+    lab.bridge("br0", "address 02:00:00:00:0b:00 ");
+    let pod = lab.pod();
+    let mut conf = probing(json!({"timeout": "300ms", "onFailure": "warn"}));
+    conf["uplinkCheck"] = "warn".into();
+    conf["isGateway"] = true.into();
+    let before = Before::new(&lab, &pod);
+    lab.add(&conf, &pod).ok();
+    let alias = lab.port(&host_side("c1", "net1"))["ifalias"].as_str().unwrap().to_string();
+    assert!(alias.contains(" warned=2+105 ") || alias.ends_with(" warned=2+105"), "{alias}");
+    lab.del(&conf, &pod).ok();
+    before.assert_unchanged("after DEL");
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn answers(name: &str, lab: &Lab, server: &Server, address: &str, relay: Option<
             assert_eq!(offer.relay.map(|relay| relay.to_string()).as_deref(), relay);
             assert_eq!(offer.routers[0].to_string(), "10.77.0.1");
             assert_eq!(offer.lease_seconds, Some(3600));
-            assert_eq!(report.warnings, Vec::<String>::new());
+            assert_eq!(report.warnings, []);
             report.elapsed_ms - offer.after_ms
         })
         .collect();

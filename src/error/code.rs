@@ -3,13 +3,18 @@
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $value:literal,)+) => {
         /// A stable error number (CNI spec section "Error": 1-99 are the spec's, from 100 on ours).
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u32)]
         pub enum Code { $($(#[doc = $doc])+ $name = $value,)+ }
 
         impl Code {
             /// All codes, ascending, as the README's table lists them.
             pub const ALL: &'static [Code] = &[$(Code::$name,)+];
+
+            /// The code with this number.
+            pub fn from_number(number: u32) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| *code as u32 == number)
+            }
 
             /// What the code means, in one line.
             pub fn meaning(self) -> &'static str {

@@ -1,5 +1,7 @@
 //! The log: a file that the administrator names, because Multus throws standard error away when a plugin fails.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 use serde_json::{Map, Value};
+
+use super::Code;
 
 /// How much is logged; the order is from little to much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +52,7 @@ pub struct Log {
     file: Option<File>,
     level: Level,
     context: String,
+    warned: RefCell<BTreeSet<Code>>,
 }
 
 impl Log {
@@ -58,7 +63,24 @@ impl Log {
         let file = text("logFile").and_then(|path| {
             regular_file(path).map_err(|error| complain(&format!("cannot open logFile {path}: {error}"))).ok()
         });
-        Self { file, level: text("logLevel").map_or(Level::Info, Level::parse), context }
+        Self {
+            file,
+            level: text("logLevel").map_or(Level::Info, Level::parse),
+            context,
+            warned: RefCell::default(),
+        }
+    }
+
+    /// Warns of what holds for as long as the attachment does. Every runtime drops the standard error of an ADD that
+    /// succeeds, so the code is remembered for the attachment's label.
+    pub fn warn(&self, code: Code, message: impl fmt::Display) {
+        self.warned.borrow_mut().insert(code);
+        self.write(Level::Warn, message);
+    }
+
+    /// The codes of all lasting warnings so far, ascending.
+    pub fn warned(&self) -> Vec<Code> {
+        self.warned.borrow().iter().copied().collect()
     }
 
     /// Writes one line.

@@ -13,8 +13,8 @@ use super::{check_uplinks, faults};
 use crate::cni::config::UplinkCheck;
 use crate::cni::request::Add;
 use crate::cni::result::{CniResult, Interface};
-use crate::error::Error;
 use crate::error::log::{Level, Log};
+use crate::error::{Code, Error};
 use crate::ipam::Delegation;
 use crate::kernel::faults::{no_lock, unseen};
 use crate::kernel::linux::Linux;
@@ -24,9 +24,10 @@ use crate::kernel::netlink::Refusal;
 use crate::kernel::netns::Netns;
 use crate::kernel::random::fresh_macs;
 use crate::net::{BridgeSeen, Known, Link};
+use crate::plan::names::Label;
 use crate::plan::step::Step;
 use crate::plan::uplink::Doubt;
-use crate::plan::{self, Plan, names};
+use crate::plan::{self, Plan, Warning, names};
 
 /// What is kept of the deadline to take things back: deletions wait for the kernel's RCU.
 const UNDO_SHARE: u32 = 5;
@@ -52,6 +53,7 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
     let work = async {
         let attached = attach(request, reservation.as_ref(), &mut transaction, log);
         let result = super::probe::beside(request, attached, work_until, log).await?;
+        keep_warnings(request, &mut transaction, log).await?;
         for step in transaction.deferred() {
             perform(&mut transaction, &step).await?;
         }
@@ -82,6 +84,24 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
         }
     }
     Err(take_back(transaction, error, deadline).await)
+}
+
+/// Writes what ADD warned of into the port's label, where `list` and `doctor` find it for as long as the attachment lasts.
+async fn keep_warnings(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) -> Result<(), Error> {
+    let warnings = log.warned();
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    let host = names::host_interface(&request.attachment);
+    let port = transaction.kernel().link(&host).await.map_err(|refusal| unseen(&host, &refusal))?;
+    let label = port.as_ref().and_then(|port| Label::from_alias(port.alias.as_deref()?));
+    match (port, label) {
+        (Some(before), Some(label)) => {
+            let alias = Label { warnings, ..label }.to_alias();
+            perform(transaction, &Step::Label { port: before.name.clone(), alias, before }).await
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn attach(
@@ -190,7 +210,10 @@ async fn join(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) ->
         }
         let plan = plan::attach(request, &seen, macs);
         for warning in &plan.warnings {
-            log.write(Level::Warn, warning);
+            match warning {
+                Warning::Passing(text) => log.write(Level::Warn, text),
+                Warning::Lasting(code, text) => log.warn(*code, text),
+            }
         }
         match join_as_planned(transaction, &plan.join).await {
             Ok(()) => return Ok(plan),
@@ -219,9 +242,11 @@ async fn judge_uplinks(request: &Add, kernel: &Linux, seen: &BridgeSeen, log: &L
     };
     match verdict {
         Ok(None) => {}
-        Ok(Some(Doubt { fact, remedy })) => log.write(Level::Warn, format_args!("{fact}; {remedy}")),
+        Ok(Some(Doubt { fact, remedy })) => {
+            log.warn(Code::VlanNotOnUplink, format_args!("{fact}; {remedy}"));
+        }
         Err(error) if request.conf.uplink_check == UplinkCheck::Fail => return Err(error),
-        Err(error) => log.write(Level::Warn, format_args!("{error}; {}", error.details())),
+        Err(error) => log.warn(error.code, format_args!("{error}; {}", error.details())),
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ use crate::probe::{Question, probe};
 
 /// How long a second server is awaited: about what the attachment's own work takes anyway.
 const GRACE: Duration = Duration::from_millis(2);
+/// How long one is awaited whose offer would fail the ADD.
+const GRACE_FOR_OTHERS: Duration = Duration::from_millis(500);
 
 /// Does the attachment's work, and probes beside it if the config says so. Whatever fails first ends both.
 ///
@@ -62,13 +64,17 @@ async fn ask(request: &Add, wanted: &DhcpProbe, until: Instant, log: &Log) -> Re
                 log.write(Level::Info, format_args!("DHCP probe of {}: offer of {offer}", report.bridge));
             }
             for warning in &report.warnings {
-                log.write(Level::Warn, format_args!("DHCP probe of {}: {warning}", report.bridge));
+                let text = format!("DHCP probe of {}: {warning}", report.bridge);
+                match warning.lasting {
+                    Some(code) => log.warn(code, text),
+                    None => log.write(Level::Warn, text),
+                }
             }
             Ok(())
         }
         Err(error) if wanted.fail || fatal_all_the_same(&request.conf, &error) => Err(error),
         Err(error) => {
-            log.write(Level::Warn, format_args!("DHCP probe: {error}; {}", error.details()));
+            log.warn(error.code, format_args!("DHCP probe: {error}; {}", error.details()));
             let offered = matches!(error.code, Code::RogueServer | Code::WrongSubnet);
             if offered || request.conf.uplink_check != UplinkCheck::UnlessAnswered {
                 return Ok(());
@@ -92,8 +98,9 @@ pub(super) fn question(
         isolated: conf.isolated,
         client,
         timeout: wanted.timeout.min(until.saturating_duration_since(Instant::now())),
-        grace: GRACE,
+        grace: if wanted.refuse_others { GRACE_FOR_OTHERS } else { GRACE },
         expected: Expected { servers: wanted.servers.clone(), subnets: wanted.subnets.clone() },
+        refuse_others: wanted.refuse_others,
         sole_port: true,
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::cni::config::{Ipam, NetConf};
 use crate::cni::request::Add;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::net::{BridgeSeen, Link, MacAddress, Stp, Vlans};
 use crate::plan::names::Label;
 use crate::plan::spec::{BridgeSpec, PortSpec, VethSpec, VlanSpec};
@@ -41,7 +41,16 @@ pub struct Plan {
     /// Puts the policy in place, then lets frames pass.
     pub open: Vec<Step>,
     /// What the administrator should know all the same.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// What does not keep an attachment from being made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// It is over soon.
+    Passing(String),
+    /// It holds for as long as the attachment does.
+    Lasting(Code, String),
 }
 
 /// Addresses for what has none yet.
@@ -159,10 +168,11 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
     }
     let too_long = delay.is_some_and(|delay| delay >= conf.deadline);
     open.push(Step::RaisePort { port: host.clone(), await_forwarding: !conf.vm_mode && !too_long });
-    let mut warnings: Vec<String> =
-        delay.map(|delay| stp_warning(conf.bridge.as_str(), delay)).into_iter().collect();
+    let mut warnings: Vec<Warning> =
+        delay.map(|delay| Warning::Passing(stp_warning(conf.bridge.as_str(), delay))).into_iter().collect();
     if conf.ipam.is_none() && (conf.is_gateway || conf.ip_masq) {
-        warnings.push("isGateway, isDefaultGateway and ipMasq have no effect without ipam".to_string());
+        let fact = "isGateway, isDefaultGateway and ipMasq have no effect without ipam";
+        warnings.push(Warning::Lasting(Code::UnsupportedField, fact.to_string()));
     }
     Plan { host, host_mac: macs.host, mac, host_mtu, mtu, join, open, warnings }
 }

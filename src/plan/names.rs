@@ -6,13 +6,16 @@ use sha2::{Digest, Sha256};
 
 use crate::cni::config::NetConf;
 use crate::cni::environment::Attachment;
+use crate::error::Code;
 use crate::net::{ContainerId, InterfaceName, MacAddress, NetworkName};
 
 /// Hex digits of the hash in a host interface name: `veth` and these fill IFNAMSIZ - 1.
 const HOST_NAME_DIGITS: usize = 11;
 /// What every alias of ours begins with.
 const ALIAS_MARK: &str = "bridge-dhcp";
-/// Longest container id in an alias, the usual length of one: the kernel's alias ends at 255 bytes (IFALIASZ).
+/// Longest alias in bytes (IFALIASZ of include/uapi/linux/if.h, less the byte that ends it).
+const ALIAS_MAX: usize = 255;
+/// Longest container id in an alias, the usual length of one.
 const CONTAINER_MAX: usize = 64;
 /// Longest network name in an alias: what the longest of everything else leaves.
 const NETWORK_MAX: usize = 40;
@@ -90,6 +93,8 @@ pub struct Label {
     pub former_mtu: Option<u32>,
     /// nftables rules go with it: the MAC check, masquerading.
     pub rules: bool,
+    /// Codes of what ADD warned of, ascending.
+    pub warnings: Vec<Code>,
     /// `namespace/name` of the pod, where known and where there was room.
     pub pod: Option<String>,
 }
@@ -113,6 +118,7 @@ impl Label {
             former_mac: None,
             former_mtu: None,
             rules: false,
+            warnings: Vec::new(),
             pod: pod.map(str::to_string),
         }
     }
@@ -150,7 +156,7 @@ impl Label {
         bounded(container.as_str(), CONTAINER_MAX)
     }
 
-    /// The alias text, at most 255 bytes.
+    /// The alias text, at most 255 bytes: warnings and the pod's name only as far as there is room.
     pub fn to_alias(&self) -> String {
         let mut text = format!(
             "{ALIAS_MARK} network={} container={} ifname={}",
@@ -177,7 +183,14 @@ impl Label {
         if self.rules {
             text.push_str(" rules=nft");
         }
-        if let Some(pod) = self.pod.as_ref().filter(|pod| text.len() + pod.len() + 5 <= 255) {
+        for (position, code) in self.warnings.iter().enumerate() {
+            let field = format!("{}{}", if position == 0 { " warned=" } else { "+" }, *code as u32);
+            if text.len() + field.len() > ALIAS_MAX {
+                break;
+            }
+            text.push_str(&field);
+        }
+        if let Some(pod) = self.pod.as_ref().filter(|pod| text.len() + pod.len() + 5 <= ALIAS_MAX) {
             let _ = write!(text, " pod={pod}");
         }
         text
@@ -207,6 +220,7 @@ impl Label {
             former_mac: field("wasmac").and_then(|text| MacAddress::parse(text).ok()),
             former_mtu: field("wasmtu").and_then(|text| text.parse().ok()),
             rules: field("rules").is_some(),
+            warnings: field("warned").map(codes).unwrap_or_default(),
             pod: field("pod").map(str::to_string),
         })
     }
@@ -226,6 +240,11 @@ impl Label {
             ifname: InterfaceName::parse(&self.ifname)?,
         })
     }
+}
+
+/// The codes of a list such as `105+110`; what is none of ours is left out.
+fn codes(text: &str) -> Vec<Code> {
+    text.split('+').filter_map(|number| Code::from_number(number.parse().ok()?)).collect()
 }
 
 /// The text itself, or, where it is too long for an alias, its beginning and a hash of all of it.
@@ -270,7 +289,8 @@ mod tests {
         let network = NetworkName::parse("lan").unwrap();
         let mac = MacAddress::parse("02:00:00:00:00:01").ok();
         let label = Label::new(&network, &attachment("cid"), mac, true, Some("default/vm-1"));
-        for label in [label.clone().enslaved(true, mac, None), label.clone().joined(), label] {
+        let warned = Label { warnings: vec![Code::NoUplink, Code::NoOffer], ..label.clone() };
+        for label in [label.clone().enslaved(true, mac, None), label.clone().joined(), warned, label] {
             assert_eq!(Label::from_alias(&label.to_alias()), Some(label));
         }
         assert_eq!(Label::from_alias("somebody else's"), None);
@@ -291,10 +311,11 @@ mod tests {
         let mac = MacAddress::parse("02:00:00:00:00:01").ok();
         let label =
             Label::new(&network, &long, mac, true, Some(&"p".repeat(300))).enslaved(false, mac, Some(65535));
-        let label = Label { rules: true, ..label };
+        let label =
+            Label { rules: true, warnings: vec![Code::NoUplink, Code::NoOffer, Code::RogueServer], ..label };
         let alias = label.to_alias();
         assert!(alias.len() <= 255, "{}", alias.len());
-        assert_eq!(Label::from_alias(&alias), Some(Label { pod: None, ..label }));
+        assert_eq!(Label::from_alias(&alias), Some(Label { pod: None, warnings: Vec::new(), ..label }));
         assert_eq!(Label::from_alias(&alias).unwrap().attachment(), None);
     }
 }

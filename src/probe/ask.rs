@@ -7,10 +7,12 @@ use super::exchanges::{Exchanges, source};
 use super::facts::EXCHANGE_MIN;
 use super::faults::{self, unseen};
 use super::question::Question;
-use super::report::Report;
+use super::report::{Report, Warning};
 use super::second_half::SecondHalf;
 use super::verdict::verdict;
 use crate::dhcp::drive::drive;
+use crate::dhcp::exchange::Exchange;
+use crate::dhcp::expected::Fit;
 use crate::error::Error;
 use crate::kernel::faults::port_limit;
 use crate::kernel::linux::Linux;
@@ -63,6 +65,7 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     };
     let first = &exchanges.on_port[0];
     if first.satisfied() {
+        refuse_others(question, first)?;
         return Ok(Report::new(question, first, ready_after, started.elapsed()));
     }
     outcome.map_err(|error| unseen("the probe's port", &error.into()))?;
@@ -71,6 +74,15 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     }
     let facts = second_half.facts(&kernel, question, bridge, &exchanges).await?;
     Err(verdict(&facts))
+}
+
+fn refuse_others(question: &Question, exchange: &Exchange) -> Result<(), Error> {
+    let expected = &question.expected;
+    let mut offers = exchange.answers().iter().map(|answer| &answer.offer);
+    match offers.find(|offer| question.refuse_others && expected.fit(offer) == Fit::OtherServer) {
+        Some(offer) => Err(faults::rogue_server(question.place(), offer, &expected.servers)),
+        None => Ok(()),
+    }
 }
 
 fn has_ports(bridge: &Link) -> Result<bool, Error> {
@@ -105,10 +117,10 @@ async fn answered_elsewhere(
     let port = port.map_err(|refusal| unseen("the forwarding table", &refusal))?;
     Ok(port.map(|port| {
         let mut report = Report::new(question, second, started.elapsed(), started.elapsed());
-        report.warnings.push(format!(
+        report.warnings.push(Warning::passing(format!(
             "{client} was not answered here, {} was: {client} is known behind {} and may be answered there",
             report.client, port.name
-        ));
+        )));
         report
     }))
 }

@@ -27,6 +27,8 @@ pub struct Question {
     pub grace: Duration,
     /// Which offers are good.
     pub expected: Expected,
+    /// An offer of a server that is not expected fails the probe, also beside a good one.
+    pub refuse_others: bool,
     /// The temporary port may be the bridge's only one: whoever asks puts a port there anyway. A bridge whose last port
     /// goes is without carrier from then on, and without the MAC that it had unless that was set.
     pub sole_port: bool,
@@ -49,6 +51,7 @@ impl Question {
             timeout: wanted.timeout,
             grace: GRACE_BY_HAND,
             expected: Expected::default(),
+            refuse_others: false,
             sole_port: false,
         }
     }

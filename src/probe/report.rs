@@ -11,6 +11,7 @@ use super::question::Question;
 use crate::dhcp::exchange::{Answer, Exchange};
 use crate::dhcp::expected::{Expected, Fit};
 use crate::dhcp::reply::Offer;
+use crate::error::Code;
 use crate::net::MacAddress;
 
 /// A lease shorter than this makes its clients ask all the time.
@@ -43,7 +44,40 @@ pub struct Report {
     /// From the call to the end, in milliseconds.
     pub elapsed_ms: f64,
     /// What is odd, one line each.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Something odd about an answered probe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Warning {
+    /// The code, where guests will meet it for as long as they are attached.
+    pub lasting: Option<Code>,
+    /// One line.
+    pub text: String,
+}
+
+impl Warning {
+    /// What is odd once.
+    pub fn passing(text: String) -> Self {
+        Self { lasting: None, text }
+    }
+
+    /// What guests will meet.
+    pub fn lasting(code: Code, text: String) -> Self {
+        Self { lasting: Some(code), text }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for Warning {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
 }
 
 /// One offer.
@@ -131,7 +165,7 @@ impl fmt::Display for Offered {
 }
 
 /// What a guest would stumble over later.
-fn warnings(answers: &[Answer], more: u32, expected: &Expected) -> Vec<String> {
+fn warnings(answers: &[Answer], more: u32, expected: &Expected) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let count = answers.len() as u64 + u64::from(more);
     if count > 1 {
@@ -139,23 +173,27 @@ fn warnings(answers: &[Answer], more: u32, expected: &Expected) -> Vec<String> {
             .iter()
             .map(|Answer { offer, .. }| format!("{} ({})", offer.sender.server, offer.sender.mac))
             .collect();
-        warnings.push(format!("{count} DHCP servers answer: {}", servers.join(", ")));
+        let text = format!("{count} DHCP servers answer: {}", servers.join(", "));
+        warnings.push(Warning::passing(text));
     }
     for Answer { offer, .. } in answers {
         let server = offer.sender.server;
         match expected.fit(offer) {
             Fit::Good => {}
             Fit::OtherServer => {
-                warnings.push(format!("server {server} ({}) is not in \"servers\"", offer.sender.mac));
+                let text = format!("server {server} ({}) is not in \"servers\"", offer.sender.mac);
+                warnings.push(Warning::lasting(Code::RogueServer, text));
             }
             Fit::OtherSubnet => {
-                warnings.push(format!("server {server} offers {}, outside \"subnets\"", offer.address));
+                let text = format!("server {server} offers {}, outside \"subnets\"", offer.address);
+                warnings.push(Warning::lasting(Code::WrongSubnet, text));
             }
         }
         if offer.routers.is_empty() {
-            warnings.push(format!("server {server} names no router: guests would have no default route"));
+            let text = format!("server {server} names no router: guests would have no default route");
+            warnings.push(Warning::passing(text));
         }
-        warnings.extend(odd_timers(offer).map(|odd| format!("server {server}: {odd}")));
+        warnings.extend(odd_timers(offer).map(|odd| Warning::passing(format!("server {server}: {odd}"))));
     }
     warnings
 }
@@ -202,7 +240,11 @@ mod tests {
     }
 
     fn warned(answers: &[Answer]) -> String {
-        warnings(answers, 0, &Expected::default()).join("\n")
+        text(&warnings(answers, 0, &Expected::default()))
+    }
+
+    fn text(warnings: &[Warning]) -> String {
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -239,7 +281,10 @@ mod tests {
         let expected = Expected { servers: vec![answer(|_| {}).offer.sender.server], subnets: Vec::new() };
         let is_expected = |answer: &Answer| Offered::new(answer, &expected).expected;
         assert!(is_expected(&answer(|_| {})) && !is_expected(&other));
-        let text = warnings(&[answer(|_| {}), other], 0, &expected).join("\n");
+        let warnings = warnings(&[answer(|_| {}), other], 0, &expected);
+        let lasting: Vec<Code> = warnings.iter().filter_map(|warning| warning.lasting).collect();
+        assert_eq!(lasting, [Code::RogueServer]);
+        let text = super::tests::text(&warnings);
         assert!(text.contains("192.0.2.7") && text.contains("not in \"servers\""), "{text}");
     }
 }

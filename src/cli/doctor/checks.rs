@@ -345,8 +345,8 @@ pub fn dhcp(outcome: Result<Report, Error>) -> Check {
             match report.warnings.split_first() {
                 None => Check::ok("dhcp", message),
                 Some((first, rest)) => Check {
-                    evidence: std::iter::once(message).chain(rest.iter().cloned()).collect(),
-                    ..Check::new("dhcp", Judgement::Warn, first)
+                    evidence: std::iter::once(message).chain(rest.iter().map(ToString::to_string)).collect(),
+                    ..Check::new("dhcp", Judgement::Warn, first.to_string())
                 },
             }
         }

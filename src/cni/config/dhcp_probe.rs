@@ -15,7 +15,7 @@ const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(6);
 const PROBE_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(55));
 
 /// Keys of the object, as the README's table lists them.
-pub const KEYS: [&str; 5] = ["timeout", "onFailure", "clientMac", "servers", "subnets"];
+pub const KEYS: [&str; 6] = ["timeout", "onFailure", "clientMac", "servers", "otherServers", "subnets"];
 
 /// What else people call them, in small letters without separators.
 const SYNONYMS: &[(&str, &str)] = &[
@@ -47,6 +47,8 @@ pub struct DhcpProbe {
     pub identity: ProbeIdentity,
     /// Servers that may answer; empty allows any.
     pub servers: Vec<Ipv4Addr>,
+    /// Whether an offer of any other server fails the probe, also beside one of these.
+    pub refuse_others: bool,
     /// Subnets that an offered address may lie in; empty allows any.
     pub subnets: Vec<IpNetwork>,
 }
@@ -58,6 +60,7 @@ impl Default for DhcpProbe {
             fail: true,
             identity: ProbeIdentity::Attachment,
             servers: Vec::new(),
+            refuse_others: false,
             subnets: Vec::new(),
         }
     }
@@ -108,6 +111,12 @@ pub fn parse(keys: &Keys) -> Result<Option<DhcpProbe>, Error> {
             Some("ephemeral") => ProbeIdentity::Ephemeral,
             Some(_) => return Err(keys.wrong("clientMac", "\"attachment\" or \"ephemeral\"")),
         },
+        refuse_others: match keys.text("otherServers")? {
+            None | Some("warn") => false,
+            Some("fail") if !keys.list("servers")?.is_empty() => true,
+            Some("fail") => return Err(keys.wrong("otherServers", "\"fail\" only together with \"servers\"")),
+            Some(_) => return Err(keys.wrong("otherServers", "\"warn\" or \"fail\"")),
+        },
         servers: servers.collect::<Result<_, _>>()?,
         subnets: subnets.collect::<Result<_, _>>()?,
     }))
@@ -124,19 +133,21 @@ mod tests {
 
     #[test]
     fn the_probe_takes_an_object_or_true() {
-        let probe = json!({"timeout": "2s", "onFailure": "warn", "clientMac": "ephemeral", "servers": ["10.0.0.1"], "subnets": ["10.0.0.0/24"]});
+        let probe = json!({"timeout": "2s", "onFailure": "warn", "clientMac": "ephemeral", "servers": ["10.0.0.1"], "otherServers": "fail", "subnets": ["10.0.0.0/24"]});
         let probe = parsed(probe).unwrap().unwrap();
         assert_eq!(parsed(json!(true)).unwrap(), Some(DhcpProbe::default()));
         assert_eq!(parsed(json!(false)).unwrap(), None);
         assert_eq!(
-            (probe.timeout, probe.fail, probe.identity),
-            (Duration::from_secs(2), false, ProbeIdentity::Ephemeral)
+            (probe.timeout, probe.fail, probe.identity, probe.refuse_others),
+            (Duration::from_secs(2), false, ProbeIdentity::Ephemeral, true)
         );
         for bad in [
             json!(1),
             json!({"timeout": 3}),
             json!({"onfailure": "warn"}),
             json!({"servers": ["x"]}),
+            json!({"otherServers": "fail"}),
+            json!({"servers": ["10.0.0.1"], "otherServers": true}),
             json!({"subnets": ["fd00::/8"]}),
         ] {
             assert!(parsed(bad).unwrap_err().msg().contains("dhcpProbe"));

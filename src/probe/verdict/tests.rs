@@ -60,6 +60,7 @@ fn question() -> Question {
         timeout: Duration::from_secs(6),
         grace: Duration::ZERO,
         expected: Expected::default(),
+        refuse_others: false,
         sole_port: true,
     }
 }
