@@ -226,6 +226,7 @@ fn what_an_add_warned_of_stays_with_the_attachment() {
     let alias = lab.port(&host_side("c1", "net1"))["ifalias"].as_str().unwrap().to_string();
     assert!(alias.contains(" warned=2+105 ") || alias.ends_with(" warned=2+105"), "{alias}");
     lab.del(&conf, &pod).ok();
+    lab.wait_until_probes_are_gone("br0");
     before.assert_unchanged("after DEL");
 }
 
