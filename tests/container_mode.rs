@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 use support::plugin::script;
 use support::wire::{Capture, frame, from_mac, send_frame};
-use support::{Before, Lab, conf, host_side, other_plugins_pair, wait_until, with_result};
+use support::{Before, Lab, conf, host_side, other_plugins_pair, vm_conf, wait_until, with_result};
 
 #[test]
 fn the_first_frame_after_add_reaches_the_lan() {
@@ -82,6 +82,24 @@ fn the_bridge_keeps_its_mac_when_ports_come_and_go() {
         assert_eq!(lab.port("br0")["address"], mac);
         lab.del(&conf(json!({})), &pod).ok();
         assert_eq!(lab.port("br0")["address"], mac);
+    }
+}
+
+#[test]
+fn a_created_bridge_keeps_the_mtu_that_the_config_names() {
+    for mtu in [68, 1499, 1500, 5000] {
+        let lab = Lab::empty();
+        let asked = vm_conf(json!({"bridge": "made", "createBridge": true, "mtu": mtu}));
+        for _ in 0..2 {
+            let pod = lab.pod();
+            lab.add(&asked, &pod).ok();
+            assert_eq!(lab.port("made")["mtu"], mtu);
+            lab.del(&asked, &pod).ok();
+            assert_eq!(lab.port("made")["mtu"], mtu, "without a port");
+        }
+        // Nor does a smaller port of somebody else's lower it.
+        lab.node.ip("link add small mtu 1280 type veth peer name peer\nlink set small master made");
+        assert_eq!(lab.port("made")["mtu"], mtu);
     }
 }
 

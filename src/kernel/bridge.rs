@@ -7,7 +7,7 @@ use rtnetlink::packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribut
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use tokio::time::timeout;
 
-use super::interface::{RTNLGRP_LINK, Route, create, delete, fresh};
+use super::interface::{RTNLGRP_LINK, Route, create, delete, fresh, set_mtu};
 use super::linux::Linux;
 use super::lock::{Lock, bridge_lock};
 use super::netlink::Refusal;
@@ -18,10 +18,13 @@ use crate::plan::spec::BridgeSpec;
 
 /// How long a failed ADD that created the bridge waits for the kernel to remove the port of its probe.
 const PROBE_ENDS: Duration = Duration::from_secs(1);
+/// The smallest MTU of a bridge (include/uapi/linux/if_ether.h).
+const ETH_MIN_MTU: u32 = 68;
 
 impl Linux {
+    /// All or nothing: a bridge whose MTU is refused does not stay.
     pub(super) async fn create_bridge(&self, spec: &BridgeSpec) -> Result<(), Refusal> {
-        let mut message = fresh(&spec.name, spec.mac, spec.mtu);
+        let mut message = fresh(&spec.name, spec.mac, spec.mtu.map(other_than));
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
         let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
@@ -29,7 +32,13 @@ impl Linux {
             info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
         }
         message.attributes.push(LinkAttribute::LinkInfo(info));
-        create(&self.host, message).await
+        create(&self.host, message).await?;
+        let Some(mtu) = spec.mtu else { return Ok(()) };
+        let fixed = set_mtu(&self.host, &spec.name, mtu).await;
+        if fixed.is_err() {
+            delete(&self.host, &spec.name).await?;
+        }
+        fixed
     }
 
     pub(super) async fn delete_unused_bridge(&self, name: &str, mac: MacAddress) -> Result<(), Refusal> {
@@ -49,6 +58,13 @@ impl Linux {
         let _ = timeout(PROBE_ENDS, probes_gone).await;
         if users(bridge.index)?.is_some() { Ok(()) } else { delete(&self.host, name).await }
     }
+}
+
+/// An MTU that a bridge may be created with so that setting the wanted one is a change. Only a change counts as set by
+/// somebody: otherwise the bridge takes its ports' MTU, and the default when the last of them goes (`br_change_mtu` and
+/// `br_mtu_auto_adjust` in net/bridge).
+fn other_than(wanted: u32) -> u32 {
+    if wanted > ETH_MIN_MTU { wanted - 1 } else { wanted + 1 }
 }
 
 /// Who a bridge's port belongs to.

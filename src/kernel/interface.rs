@@ -125,6 +125,12 @@ pub(super) async fn silence(client: &Route, name: &str) -> Result<(), Refusal> {
     }
 }
 
+pub(super) async fn set_mtu(client: &Route, name: &str, mtu: u32) -> Result<(), Refusal> {
+    let mut message = named(name);
+    message.attributes.push(LinkAttribute::Mtu(mtu));
+    client.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
+}
+
 pub(super) async fn set_mac(client: &Route, name: &str, mac: MacAddress) -> Result<(), Refusal> {
     let mut message = named(name);
     message.attributes.push(LinkAttribute::Address(mac.octets().to_vec()));
