@@ -69,9 +69,12 @@ fn a_bridge_that_is_down_is_not_set_up_by_us() {
 fn a_vlan_on_a_bridge_that_does_not_filter_would_not_isolate() {
     let lab = Lab::new("");
     let pod = lab.pod();
-    for asked in [json!({"vlan": 100}), json!({"vlanTrunk": [{"id": 100}]})] {
+    for (asked, meant) in [
+        (json!({"vlan": 100}), "VLAN 100 would"),
+        (json!({"vlanTrunk": [{"id": 42}, {"minID": 50, "maxID": 60}]}), "a trunk of VLAN 42,50-60 would"),
+    ] {
         let said = refused(&lab, &pod, 103, || lab.add(&conf(asked), &pod));
-        contains(&said, &["vlan_filtering off", "ip link set br0 type bridge vlan_filtering 1"]);
+        contains(&said, &["vlan_filtering off", meant, "ip link set br0 type bridge vlan_filtering 1"]);
     }
 }
 

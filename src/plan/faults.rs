@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 
 use crate::cni::config::DEADLINE_MAX;
 use crate::error::{Code, Error, quoted};
-use crate::net::{Link, VlanRange};
+use crate::net::{Link, VlanRange, Vlans};
 
 /// Smallest MTU of a link that carries IPv6 (RFC 8200 section 5).
 pub const IPV6_MTU_MIN: u32 = 1280;
@@ -43,10 +43,14 @@ pub fn bridge_down(bridge: &str) -> Error {
 }
 
 /// Code 103.
-pub fn vlan_filtering_off(bridge: &str, native: u16) -> Error {
+pub fn vlan_filtering_off(bridge: &str, vlans: &Vlans) -> Error {
+    let asked = match vlans.tagged.as_slice() {
+        [] => format!("VLAN {}", vlans.native),
+        trunk => format!("a trunk of VLAN {}", VlanRange::listed(trunk)),
+    };
     Error::new(
         Code::VlanFilteringOff,
-        format!("bridge {bridge} has vlan_filtering off, so VLAN {native} would not isolate"),
+        format!("bridge {bridge} has vlan_filtering off, so {asked} would not isolate"),
     )
     .remedy(format!("ip link set {} type bridge vlan_filtering 1", quoted(bridge)))
 }

@@ -94,7 +94,7 @@ pub fn usable_bridge<'a>(name: &str, vlans: Option<&Vlans>, seen: &'a BridgeSeen
         return Err(faults::bridge_down(name));
     }
     match vlans {
-        Some(vlans) if !bridge.vlan_filtering => Err(faults::vlan_filtering_off(name, vlans.native)),
+        Some(vlans) if !bridge.vlan_filtering => Err(faults::vlan_filtering_off(name, vlans)),
         _ => Ok(link),
     }
 }

@@ -180,7 +180,7 @@ fn vlan_filtering(seen: &Seen, link: &Link) -> Check {
     let filtering = link.bridge.as_ref().is_some_and(|bridge| bridge.vlan_filtering);
     match (&seen.vlans, filtering) {
         (Some(vlans), false) => {
-            Check::fail("vlan_filtering", &plan::faults::vlan_filtering_off(&seen.name, vlans.native))
+            Check::fail("vlan_filtering", &plan::faults::vlan_filtering_off(&seen.name, vlans))
         }
         (_, true) => {
             let default = link.bridge.as_ref().map_or(0, |bridge| bridge.default_pvid);
