@@ -2,9 +2,6 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-
 use serde_json::{Value, json};
 use support::namespace::Namespace;
 use support::plugin::{Outcome, script};
@@ -208,13 +205,13 @@ fn whoever_may_create_or_delete_a_bridge_waits_for_those_who_do() {
 
     let lock = lab.lock("bridge/br0");
     let mut child = add.start();
-    wait_until("the ADD waits or acts", || lock.accept().is_ok() || asked.exists());
+    wait_until("the ADD waits or acts", || lock.wanted() || asked.exists());
     assert!(!lab.node.has("br0"));
     drop(lock);
     wait_until("the ADD asks for addresses", || asked.exists());
     let lock = lab.lock("bridge/br0");
     std::fs::write(gate, "").unwrap();
-    wait_until("the ADD waits or ends", || lock.accept().is_ok() || child.try_wait().unwrap().is_some());
+    wait_until("the ADD waits or ends", || lock.wanted() || child.try_wait().unwrap().is_some());
     assert!(lab.node.has("br0"));
     drop(lock);
     Outcome::from(child.wait_with_output().unwrap()).error(121);
@@ -246,39 +243,4 @@ fn a_port_that_is_taken_off_before_it_forwards_is_not_waited_for() {
         lab.del(&conf, &pod).ok();
     }
     assert!(failed > 0, "nobody came in time");
-}
-
-#[test]
-fn a_stranger_on_the_node_cannot_hold_an_add_up() {
-    let lab = Lab::empty();
-    let pod = lab.pod();
-    let hold = r#"socket(S, AF_UNIX, SOCK_STREAM, 0) && bind(S, pack_sockaddr_un("\0bridge-dhcp/bridge/br0")) && listen(S, 9) or die $!;
-        $| = 1; print "held\n"; <STDIN>"#;
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--clear-groups", "perl", "-MSocket", "-e", hold]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut stranger = lab.node.enter(|| command.spawn()).unwrap();
-    let mut said = String::new();
-    BufReader::new(stranger.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "held\n");
-    lab.add(&vm_conf(json!({"createBridge": true})), &pod).ok();
-    drop(stranger.stdin.take());
-    stranger.wait().unwrap();
-}
-
-#[test]
-fn a_stranger_on_the_node_cannot_end_an_add() {
-    let host = host_side("c1", "net1");
-    let lab = Lab::new("");
-    let pod = lab.pod();
-    // Whoever waits for the lock of an ADD is its DEL; the names of such sockets are for all to see.
-    let connect = format!(
-        "socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, pack_sockaddr_un(qq(\\0bridge-dhcp/attachment/{host}))) or die $!"
-    );
-    let answer = r#"{"cniVersion": "1.0.0", "ips": [{"address": "10.1.2.2/24"}]}"#;
-    let meddling = format!("setpriv --reuid=65534 --clear-groups perl -MSocket -e '{connect}' || exit 1");
-    let path = script(&lab.files, "fake", &format!("{meddling}; echo '{answer}'"));
-    let conf = conf(json!({"cniVersion": "1.0.0", "ipam": {"type": "fake"}}));
-    let path = format!("{path}:{}", std::env::var("PATH").unwrap());
-    lab.call("ADD", &conf, "c1", pod.path(), "net1").set("CNI_PATH", &path).run().ok();
 }

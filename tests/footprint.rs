@@ -40,7 +40,7 @@ fn the_static_binary_runs_in_a_chroot_with_proc_and_sys_only() {
 }
 
 #[test]
-fn an_add_in_vm_mode_starts_no_process_and_opens_no_file_but_the_netns_and_the_log() {
+fn an_add_in_vm_mode_starts_no_process_and_opens_no_file_but_the_netns_its_lock_and_the_log() {
     let lab = Lab::new("");
     let pod = lab.pod();
     let trace = lab.files.join("trace").to_string_lossy().into_owned();
@@ -49,7 +49,7 @@ fn an_add_in_vm_mode_starts_no_process_and_opens_no_file_but_the_netns_and_the_l
     let traced = "trace=execve,execveat,fork,vfork,clone,clone3,open,openat,openat2,creat";
     call.under(&["strace", "-f", "-qq", "-e", traced, "-o", &trace]).run().ok();
     let trace = std::fs::read_to_string(trace).unwrap();
-    let allowed = ["\"/proc", "\"/sys", &pod.path().to_string_lossy(), &log];
+    let allowed = ["\"/proc", "\"/sys", "\"/run/bridge-dhcp/locks/", &pod.path().to_string_lossy(), &log];
     let mut calls = trace.lines().filter(|line| line.contains('('));
     assert!(calls.next().unwrap().contains("execve("), "the plugin itself");
     for line in calls {

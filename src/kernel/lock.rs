@@ -1,68 +1,92 @@
-//! Mutual exclusion between plugin processes without files: whoever has bound the abstract socket holds the lock, and
+//! Mutual exclusion between plugin processes by files that only root can open: whoever has locked the file holds the lock, and
 //! the kernel lets go of it however the process ends.
 
-use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
-use tokio::io::AsyncReadExt;
-use tokio::net::{UnixListener, UnixStream};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::oneshot;
+
+use super::netns::own_inode;
+
+/// Where the files are. It ends with the node's boot, as all do that the locks are about.
+const FOLDER: &str = "/run/bridge-dhcp/locks";
 
 /// A held lock. It belongs to this process's network namespace, as the bridge does.
 #[derive(Debug)]
 pub struct Lock {
-    listener: UnixListener,
+    file: File,
+    path: PathBuf,
+    /// Tells of writes to the file: whoever waits for the lock writes.
+    writes: Option<Receiver>,
 }
 
 impl Lock {
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free. The holder can await that somebody wants it ([`Lock::wanted`]).
     ///
     /// # Errors
-    /// Whatever `bind(2)` says, other than that somebody holds it.
+    /// What the file system says.
     pub fn try_acquire(name: &str) -> io::Result<Option<Self>> {
-        let address = SocketAddr::from_abstract_name(socket_name(name))?;
-        match StdListener::bind_addr(&address) {
-            Ok(listener) => {
-                listener.set_nonblocking(true)?;
-                Ok(Some(Self { listener: UnixListener::from_std(listener)? }))
+        let path = path_of(name)?;
+        loop {
+            let file = open(&path)?;
+            // Before the lock is held, so that nobody can want it unnoticed.
+            let writes = Some(watch(&path)?);
+            match file.try_lock() {
+                Ok(()) if is_current(&file)? => return Ok(Some(Self { file, path, writes })),
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
-            Err(error) => Err(error),
         }
     }
 
-    /// Waits until the lock is free and takes it. The holder learns of it ([`Lock::wanted`]). A holder that is not
-    /// root cannot be a plugin and is ignored: the answer is `None`.
+    /// Waits until the lock is free and takes it. The holder learns of it ([`Lock::wanted`]).
     ///
     /// # Errors
-    /// As [`Lock::try_acquire`].
-    pub async fn acquire(name: &str) -> io::Result<Option<Self>> {
+    /// What the file system says.
+    pub async fn acquire(name: &str) -> io::Result<Self> {
+        let path = path_of(name)?;
         loop {
-            if let Some(lock) = Self::try_acquire(name)? {
-                return Ok(Some(lock));
+            let mut file = open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    file.write_all(b".")?;
+                    file = in_turn(file).await?;
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
             }
-            let path = std::path::PathBuf::from(format!("\0{}", socket_name(name)));
-            let Ok(mut stream) = UnixStream::connect(path).await else {
-                tokio::task::yield_now().await;
-                continue;
-            };
-            if stream.peer_cred()?.uid() != 0 {
-                return Ok(None);
+            if is_current(&file)? {
+                return Ok(Self { file, path, writes: None });
             }
-            // The holder never writes: this returns when it lets go.
-            let _ = stream.read_u8().await;
         }
     }
 
-    /// Resolves when another process waits for this lock. One that is not root cannot be a plugin and is sent away.
+    /// Resolves when another process waits for this lock, if it was taken by [`Lock::try_acquire`].
     pub async fn wanted(&self) {
+        let Some(writes) = &self.writes else { return std::future::pending().await };
+        let mut event = [0; 64];
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) if stream.peer_cred().is_ok_and(|peer| peer.uid() == 0) => return,
-                Ok(_) => {}
+            match writes.readable().await.and_then(|()| writes.try_read(&mut event)) {
+                Ok(_) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => std::future::pending().await,
             }
         }
+    }
+}
+
+impl Drop for Lock {
+    /// Removes the file before the kernel lets go of it: who has opened it by then finds out and opens a new one.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        let _ = self.file.unlock();
     }
 }
 
@@ -71,26 +95,51 @@ pub fn bridge_lock(name: &str) -> String {
     format!("bridge/{name}")
 }
 
-fn socket_name(name: &str) -> String {
-    format!("bridge-dhcp/{name}")
+/// The file of a lock. Nodes that share a file system, as a test's do, have different network namespaces.
+fn path_of(name: &str) -> io::Result<PathBuf> {
+    Ok(Path::new(FOLDER).join(format!("{}-{}", own_inode()?, name.replace('/', "-"))))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_waiter_is_noticed_and_gets_the_lock_when_it_is_free() {
-        let name = format!("test/{}/waiter", std::process::id());
-        let held = Lock::try_acquire(&name).unwrap().unwrap();
-        assert!(Lock::try_acquire(&name).unwrap().is_none());
-        let waiter = tokio::spawn({
-            let name = name.clone();
-            async move { Lock::acquire(&name).await }
-        });
-        held.wanted().await;
-        assert!(!waiter.is_finished());
-        drop(held);
-        assert!(waiter.await.unwrap().unwrap().is_some());
+fn open(path: &Path) -> io::Result<File> {
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
+        options.open(path)
+    };
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(FOLDER)?;
+            open()
+        }
+        outcome => outcome,
     }
+}
+
+/// Whether the file is the one that others open, and can only be root's.
+fn is_current(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    if metadata.uid() != 0 || metadata.mode() & 0o077 != 0 {
+        return Err(io::Error::other(format!("a file in {FOLDER} is not root's alone")));
+    }
+    Ok(metadata.nlink() > 0)
+}
+
+fn watch(path: &Path) -> io::Result<Receiver> {
+    let events = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    match events.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW) {
+        // Its holder has removed it meanwhile: the lock will prove not to be the current one.
+        Ok(_) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    // Whatever can be read from is as good as a pipe.
+    Receiver::from_owned_fd_unchecked(events.into())
+}
+
+/// Waits for the lock in a thread of its own, which ends with the process where nobody awaits it any more.
+async fn in_turn(file: File) -> io::Result<File> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new().spawn(move || {
+        let _ = sender.send(file.lock().map(|()| file));
+    })?;
+    receiver.await.map_err(|_| io::Error::other("the thread that waits for a lock ended early"))?
 }

@@ -24,6 +24,14 @@ pub struct Netns {
     file: File,
 }
 
+/// The number by which the kernel knows the calling thread's own network namespace while it exists.
+///
+/// # Errors
+/// What `stat(2)` says.
+pub fn own_inode() -> io::Result<u64> {
+    Ok(std::fs::metadata(OWN)?.ino())
+}
+
 impl Netns {
     /// Opens the namespace at `path`. Never blocks, whatever lies there.
     ///

@@ -194,7 +194,7 @@ async fn attach_chained(
 async fn join(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) -> Result<Plan, Error> {
     let name = request.conf.bridge.as_str();
     let _lock = match request.conf.create_bridge {
-        true => Lock::acquire(&bridge_lock(name)).await.map_err(|error| no_lock("bridge", &error))?,
+        true => Some(Lock::acquire(&bridge_lock(name)).await.map_err(|error| no_lock("bridge", &error))?),
         false => None,
     };
     let mut tries = 0;

@@ -30,7 +30,9 @@ async fn is_promiscuous(bridge: &str, transaction: &mut Transaction<Linux>) -> R
         Lock::acquire(&format!("promiscuous/{bridge}")).await.map_err(|error| no_lock("bridge", &error))?;
     let seen = transaction.kernel().link(bridge).await.map_err(|refusal| unseen(bridge, &refusal))?;
     let already = seen.is_some_and(|link| link.promiscuous);
-    transaction.hold(lock.filter(|_| !already));
+    if !already {
+        transaction.hold(lock);
+    }
     Ok(already)
 }
 

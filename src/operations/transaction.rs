@@ -22,8 +22,8 @@ impl<K: Kernel> Transaction<K> {
     }
 
     /// Keeps a lock until the transaction is over, taking back included.
-    pub fn hold(&mut self, lock: Option<Lock>) {
-        self.locks.extend(lock);
+    pub fn hold(&mut self, lock: Lock) {
+        self.locks.push(lock);
     }
 
     /// Keeps a step for the very end: one that cannot be taken back, since others may rely on it at once.

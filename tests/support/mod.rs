@@ -12,9 +12,9 @@ pub mod plugin;
 pub mod strace;
 pub mod wire;
 
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -125,17 +125,44 @@ impl Lab {
         self.node.nft("add table bridge bridge_dhcp\nadd set bridge bridge_dhcp ports { type ipv4_addr; }");
     }
 
-    /// Takes a lock of the plugin's on the node, as another plugin process would; whoever waits for it connects.
-    pub fn lock(&self, name: &str) -> UnixListener {
-        let address = SocketAddr::from_abstract_name(format!("bridge-dhcp/{name}")).unwrap();
-        let lock = self.node.enter(|| UnixListener::bind_addr(&address)).unwrap();
-        lock.set_nonblocking(true).unwrap();
-        lock
+    /// Takes a lock of the plugin's on the node, as another plugin process would.
+    pub fn lock(&self, name: &str) -> HeldLock {
+        let path = self.lock_file(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).open(&path).unwrap();
+        file.try_lock().unwrap();
+        HeldLock { file, path }
+    }
+
+    /// The file of a lock of the plugin's on the node.
+    pub fn lock_file(&self, name: &str) -> PathBuf {
+        let node = std::fs::metadata(self.node.path()).unwrap().ino();
+        Path::new("/run/bridge-dhcp/locks").join(format!("{node}-{}", name.replace('/', "-")))
     }
 
     /// All that an attachment could leave behind on the node.
     pub fn snapshot(&self) -> Snapshot {
         self.node.snapshot()
+    }
+}
+
+/// A lock of the plugin's, held until the value goes.
+pub struct HeldLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl HeldLock {
+    /// Whether somebody waits for it, who says so by writing into the file.
+    pub fn wanted(&self) -> bool {
+        self.file.metadata().unwrap().len() > 0
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -163,6 +190,13 @@ impl<'a> Before<'a> {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        // What killed plugins left; another node may get this one's number.
+        let prefix = self.lock_file("");
+        let prefix = prefix.file_name().unwrap().to_string_lossy();
+        let locks = std::fs::read_dir("/run/bridge-dhcp/locks").into_iter().flatten().flatten();
+        for lock in locks.filter(|lock| lock.file_name().to_string_lossy().starts_with(&*prefix)) {
+            let _ = std::fs::remove_file(lock.path());
+        }
         let _ = std::fs::remove_dir_all(&self.files);
     }
 }
