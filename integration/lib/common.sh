@@ -34,6 +34,15 @@ udhcpd udhcpd
 LIST
 }
 
+# without_arguments "$@": prints the command's first comment for --help, and refuses every other word.
+without_arguments() {
+    [ $# = 0 ] && return
+    case $1 in
+        --help | -h) sed -n '2,/^[^#]/s/^# //p' "$0" && exit ;;
+        *) echo "${0##*/}: unknown argument: $1" >&2 && exit 2 ;;
+    esac
+}
+
 # as_root WHY: ends the command where it is not run as root.
 as_root() { [ "$(id -u)" = 0 ] || { echo "run as root: $1" >&2; exit 1; }; }
 
