@@ -164,15 +164,15 @@ fn every_link_leads_somewhere_and_every_file_is_there() {
     }
 }
 
-/// Attaches with the README's network of this number and detaches, on a node whose `br-external` has a DHCP server behind it.
-fn works(number: usize, bridge_options: &str) {
+/// Attaches with the README's network of this number and detaches, on a node whose `bridge` has a DHCP server behind it.
+fn works(number: usize, bridge: &str, bridge_options: &str) {
     let shown = blocks(&section("Networks to copy"), "yaml").swap_remove(number);
     let lab = Lab::empty();
     let judged = lab.node.pipe(&executable(), &["validate", "-"], &shown);
     assert!(text(&judged.stdout).starts_with("ok: 0 errors, 0 warnings"), "{}", text(&judged.stdout));
 
-    lab.bridge("br-external", bridge_options);
-    lab.uplink("br-external", "ens192");
+    lab.bridge(bridge, bridge_options);
+    lab.uplink(bridge, "ens192");
     let _server = DhcpServer::start(&lab);
     let mut config: Value = serde_json::from_str(yaml(&shown)["spec"]["config"].as_str().unwrap()).unwrap();
     if config["ipam"]["type"] == "host-local" {
@@ -188,19 +188,19 @@ fn works(number: usize, bridge_options: &str) {
 
 #[test]
 fn the_network_of_a_machine_on_the_lan_works() {
-    works(0, "");
+    works(0, "br-external", "");
 }
 
 #[test]
 fn the_network_of_a_machine_in_a_vlan_works() {
     if needs(Feature::VlanFiltering) {
-        works(1, "vlan_filtering 1");
+        works(1, "br-trunk", "vlan_filtering 1");
     }
 }
 
 #[test]
 fn the_network_of_pods_works() {
     if needs(Feature::Nat) {
-        works(2, "");
+        works(2, "br-external", "");
     }
 }

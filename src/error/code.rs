@@ -67,7 +67,7 @@ codes! {
     DuplicateMac = 109,
     /// no DHCP server answers on this segment
     NoOffer = 110,
-    /// DHCP answers another identity, but not this MAC address
+    /// the DHCP server answers other MACs, not this one
     MacDenied = 111,
     /// the node's firewall drops bridged frames
     BridgedFramesDropped = 112,
@@ -85,14 +85,14 @@ codes! {
     Ipam = 121,
     /// the deadline expired
     Deadline = 122,
-    /// what the attachment should have on the node differs from what is there
+    /// the node's state no longer matches the attachment
     CheckFailed = 123,
-    /// the kernel refused a step of the attachment
+    /// a kernel call failed
     Kernel = 124,
-    /// something of the attachment could not be removed
+    /// cleanup was incomplete
     CleanupFailed = 125,
     /// the operation was aborted by a DEL or a signal
     Aborted = 126,
-    /// a defect of the plugin itself
+    /// internal error: please report it
     Internal = 999,
 }
