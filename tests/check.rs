@@ -1,6 +1,6 @@
 //! CHECK: passes on what ADD made, also after KubeVirt's wiring, and names what differs.
 
-mod support;
+use crate::support;
 
 use serde_json::json;
 use support::guest::wire;

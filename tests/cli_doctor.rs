@@ -1,6 +1,6 @@
 //! `doctor` and `probe` by hand: each fault of a node provoked for real, what they say about it, how they end.
 
-mod support;
+use crate::support;
 
 use std::process::Output;
 

@@ -1,6 +1,6 @@
 //! `list` and `gc` by hand, on a node with attachments: what they show, what they remove, how they end.
 
-mod support;
+use crate::support;
 
 use std::io::Read;
 use std::process::{Command, Output, Stdio};

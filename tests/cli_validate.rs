@@ -1,6 +1,6 @@
 //! `validate` as a person or a pipeline calls it: files and standard input, text and JSON, exit status.
 
-mod support;
+use crate::support;
 
 use std::process::Output;
 

@@ -1,6 +1,6 @@
 //! Many plugins at once on one bridge, and a DEL that races an ADD.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::namespace::Namespace;

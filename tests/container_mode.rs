@@ -1,6 +1,6 @@
 //! Container mode without IPAM: the interface is up and its port forwards when ADD returns.
 
-mod support;
+use crate::support;
 
 use std::path::Path;
 

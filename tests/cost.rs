@@ -1,5 +1,5 @@
 //! What operations and frames cost, compared in one run with the incumbent or with a smaller case; never an absolute time.
-mod support;
+use crate::support;
 
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! DEL in every shape that real runtimes call it in (CONTRACT section 8): success, and nothing is left.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::guest::wire;

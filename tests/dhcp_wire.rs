@@ -1,7 +1,7 @@
 //! The exchange over a real packet socket, against real servers and a faulty one, each in a namespace of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
+use crate::support;
 
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;

@@ -1,7 +1,7 @@
 //! A node that explains itself: each row is a fault made for real between a guest and its DHCP server, and what the
 //! plugin then says. The network config of a row is that of a VM with `dhcpProbe`, 2.5 s unless it says otherwise.
 
-mod support;
+use crate::support;
 
 use std::any::Any;
 use std::sync::Mutex;

@@ -1,7 +1,7 @@
 //! The objects of conf-examples have the shape that their kinds require and fit together, and the installation's commands
 //! install, with the rights that they get on a cluster.
 
-mod support;
+use crate::support;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

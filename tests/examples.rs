@@ -1,6 +1,6 @@
 //! Every network of conf-examples does what its README says: attached, looked at, checked and detached in the lab.
 
-mod support;
+use crate::support;
 
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};

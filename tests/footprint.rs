@@ -1,6 +1,6 @@
 //! What the executable needs: no files, no other programs, little memory, no library of the system.
 
-mod support;
+use crate::support;
 
 use std::process::{Command, Stdio};
 

@@ -1,5 +1,5 @@
 //! Gateway addresses on the bridge: given, in the way, replaced, and put back where the ADD fails.
-mod support;
+use crate::support;
 
 use serde_json::json;
 use support::ipam::{fake, gateway_conf, reservations};

@@ -1,6 +1,6 @@
 //! GC removes exactly the attachments of its network that nobody owns; STATUS says whether ADD would be served.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::{Lab, conf, host_side, vm_conf, wait_until};

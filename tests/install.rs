@@ -1,6 +1,6 @@
 //! `install` puts the program in place atomically: whoever runs it meanwhile, whatever kills it, however full the disk.
 
-mod support;
+use crate::support;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;

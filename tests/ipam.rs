@@ -1,5 +1,5 @@
 //! Addresses from IPAM plugins: real ones of the distribution, and ones that misbehave.
-mod support;
+use crate::support;
 
 use std::path::Path;
 

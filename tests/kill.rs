@@ -1,6 +1,6 @@
 //! An ADD that is killed at any system call leaves nothing that the DEL after it does not remove.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};

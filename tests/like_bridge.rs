@@ -1,7 +1,7 @@
 //! The same configuration given to the incumbent `bridge` and to this plugin, one after the other in identical
 //! namespaces: what kernel and runtime see must be the same, but for the intended differences, which are listed here and
 //! in the README.
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The MAC-spoof guard in nftables: what passes, what is dropped, and that the ruleset holds one rule or nothing.
 
-mod support;
+use crate::support;
 
 use std::sync::Barrier;
 

@@ -1,6 +1,6 @@
 //! Masquerade in nftables: whose packets leave under the node's address, and that it goes by the interface's name alone.
 
-mod support;
+use crate::support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;

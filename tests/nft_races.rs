@@ -1,7 +1,7 @@
 //! Attachments that come and go at the same time: none takes the shared nftables state from another, and the last one takes
 //! it away.
 
-mod support;
+use crate::support;
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! MAC-spoof check and masquerading of an attachment: in place before the first frame, noticed when taken away, gone after DEL.
-mod support;
+use crate::support;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What an answered probe does: it finds the offer the way a guest's frames would go, takes no lease, says nothing
 //! under the guest's MAC, and leaves nothing, however it ends.
 
-mod support;
+use crate::support;
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! What makes a probe trustworthy: with a healthy server it never raises a false alarm, and a VM that is still running
 //! elsewhere under the same MAC does not notice it.
 
-mod support;
+use crate::support;
 
 use std::net::UdpSocket;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The CNI protocol: what is validated before anything is touched, and the shape of every answer.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::plugin::executable;

@@ -1,6 +1,6 @@
 //! The READMEs say what the program says, and what they show works.
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeSet;
 use std::path::Path;

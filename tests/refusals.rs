@@ -1,6 +1,6 @@
 //! What is refused: the right code, the fact and the remedy, and a node that is as it was before.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};

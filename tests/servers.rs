@@ -1,7 +1,7 @@
 //! The probe against the DHCP servers that people run, directly and behind a relay: the right offer, no lease, little
 //! time beyond the server's own.
 
-mod support;
+use crate::support;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

@@ -1,6 +1,6 @@
 //! An ADD to which the kernel refuses anything takes back what it did, by itself, and says what was refused.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};

@@ -1,6 +1,6 @@
 //! VLANs: policy before traffic, ranges, and what is refused.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::feature::{Feature, needs};

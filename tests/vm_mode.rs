@@ -1,6 +1,6 @@
 //! VM mode: the interface is there as KubeVirt needs it, silent and down, and a guest behind it gets its lease.
 
-mod support;
+use crate::support;
 
 use serde_json::json;
 use support::guest::{DhcpServer, lease, wire};

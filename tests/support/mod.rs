@@ -1,6 +1,5 @@
 //! The lab: network namespaces that play node, LAN and pods, the plugin run among them, and what kernel and wire say.
 //! Everything that a test makes goes away with the values that hold it, also when the test fails.
-#![allow(dead_code)]
 
 pub mod examples;
 pub mod faulty;
