@@ -5,10 +5,13 @@ use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 /// Deepest nesting that is read; Kubernetes objects stay far below.
 const DEPTH_MAX: usize = 64;
 
-/// A node and the line where it begins, from 1.
+/// A node and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
+    /// The line where it begins, from 1; for a block of text that of its first character.
     pub line: usize,
+    /// How many lines and characters it takes in its file.
+    extent: (usize, usize),
     content: Content,
 }
 
@@ -64,9 +67,47 @@ impl Node {
         if let Content::Integer(number) = self.get(key)?.content { Some(number) } else { None }
     }
 
+    /// This truth value.
+    pub fn as_boolean(&self) -> Option<bool> {
+        if let Content::Boolean(value) = self.content { Some(value) } else { None }
+    }
+
     /// The truth value behind a key.
     pub fn boolean(&self, key: &str) -> Option<bool> {
-        if let Content::Boolean(value) = self.get(key)?.content { Some(value) } else { None }
+        self.get(key)?.as_boolean()
+    }
+
+    /// Whether this is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.content, Content::List(_))
+    }
+
+    /// The line of the file on which line `inner` of this text stands, both from 1.
+    pub fn line_of(&self, inner: usize) -> usize {
+        let text = self.as_text().unwrap_or_default();
+        // A block keeps its lines; text in quotes may have more lines than it takes.
+        if text.trim_matches('\n').lines().count() > self.extent.0 {
+            return self.line;
+        }
+        let blank = text.chars().take_while(|c| *c == '\n').count();
+        (self.line + inner).saturating_sub(blank + 1)
+    }
+
+    /// Whether this text stands there without quotes.
+    pub fn is_bare(&self) -> bool {
+        self.as_text().is_some_and(|text| text.chars().count() == self.extent.1)
+    }
+
+    /// What stands here, for a message.
+    pub fn shown(&self) -> String {
+        match &self.content {
+            Content::Null => "null".into(),
+            Content::Boolean(value) => value.to_string(),
+            Content::Integer(number) => number.to_string(),
+            Content::Text(text) => format!("{text:?}"),
+            Content::List(_) => "a list".into(),
+            Content::Map(_) => "a map".into(),
+        }
     }
 
     /// Whether this is a map.
@@ -104,15 +145,17 @@ fn convert(node: &MarkedYaml<'_>, depth: usize) -> Result<Node, (usize, String)>
             Content::List(nodes.iter().map(|node| convert(node, depth + 1)).collect::<Result<_, _>>()?)
         }
         YamlData::Mapping(entries) => {
-            let entry = |(key, value): (&MarkedYaml<'_>, &MarkedYaml<'_>)| {
-                Ok((key_text(key), convert(value, depth + 1)?))
+            let entry = |(key, value): (&MarkedYaml<'_>, &MarkedYaml<'_>)| match &key.data {
+                YamlData::Mapping(_) => Err((line, "has {{ }} where a value belongs".to_string())),
+                _ => Ok((key_text(key), convert(value, depth + 1)?)),
             };
             Content::Map(merge(entries.iter().map(entry).collect::<Result<_, _>>()?))
         }
         YamlData::Tagged(_, inner) => return convert(inner, depth + 1),
         _ => Content::Null,
     };
-    Ok(Node { line, content })
+    let extent = (node.span.end.line().saturating_sub(line), node.span.len());
+    Ok(Node { line, extent, content })
 }
 
 /// Resolves merge keys (yaml.org/type/merge), which Kubernetes' reader knows: what stands in the map itself outweighs what
@@ -152,6 +195,15 @@ mod tests {
         assert_eq!(documents[0].integer("a"), Some(1));
         assert_eq!(documents[1].path(&["b", "c"]).unwrap().line, 5);
         assert_eq!(documents[1].path(&["b"]).unwrap().text("d"), Some("text\n"));
+    }
+
+    #[test]
+    fn lines_of_a_block_are_lines_of_its_file() {
+        let documents = parse("a: |\n\n  one\n  two\nb: \"one\\ntwo\"\nc: 'x'\nd: y\n").unwrap();
+        let line = |key: &str, inner| documents[0].get(key).unwrap().line_of(inner);
+        assert_eq!((line("a", 2), line("a", 3)), (3, 4));
+        assert_eq!((line("b", 1), line("b", 2), line("c", 1)), (5, 5, 6));
+        assert!(documents[0].get("d").unwrap().is_bare() && !documents[0].get("c").unwrap().is_bare());
     }
 
     #[test]

@@ -1,42 +1,38 @@
 //! `validate`: reads network configs and Kubernetes objects and says what is known to break, before anything is applied.
 
-mod cloud_init;
 mod document;
 mod finding;
-mod kinds;
-mod machine;
-mod network;
-mod policy;
-
-use std::io::Read;
+mod inventory;
+mod read;
+mod rules;
+mod source;
+mod spelling;
 
 use serde_json::{Value, json};
 
 use self::finding::{Finding, Severity};
-use self::kinds::Inventory;
+use self::inventory::{Inventory, Tally};
 use super::Verdict;
 use super::output::{Failure, Palette, Tone, harmless, print, print_json};
 
-/// The longest file that is read.
-const FILE_MAX: u64 = 16 << 20;
-
 const HELP: &str = "\
 Files may hold, in any mix: a CNI config or config list (JSON), or Kubernetes objects (YAML or JSON, several documents,
-lists) of the kinds NetworkAttachmentDefinition, VirtualMachine, VirtualMachineInstance and
-NodeNetworkConfigurationPolicy; other kinds are passed over. Give all that belong together at once: many rules are about
-what fits together.
+lists) of the kinds NetworkAttachmentDefinition, VirtualMachine, VirtualMachineInstance, VirtualMachinePool,
+NodeNetworkConfigurationPolicy, Secret (cloud-init's data), and Pod, Deployment and other workloads (Multus' annotations).
+Other kinds are passed over. Of a folder all files that end with .yaml, .yml, .json, .conf or .conflist are read. Give all
+that belong together at once: many rules are about what fits together.
 
---json prints {\"errors\": N, \"warnings\": N, \"hints\": N, \"findings\": [...]}, each finding with severity (\"error\", \"warning\",
-\"hint\"), rule (a stable name), file, line, document (of the file, from 1), object (\"Kind namespace/name\"), message, and
-remedy (null where there is none).
+--json prints {\"errors\": N, \"warnings\": N, \"hints\": N, \"checked\": N, \"passedOver\": {KIND: N}, \"findings\": [...]}, each
+finding with severity (\"error\", \"warning\", \"hint\"), rule (a stable name), file, line, document (of the file, from 1), object
+(\"Kind namespace/name\"), message, and remedy (null where there is none; may have several lines).
 
 Exit status: 0 nothing, or hints only; 1 errors or warnings; 2 the command line is wrong.";
 
-/// Check network configs, NetworkAttachmentDefinitions, VMs and node policies for what is known to break
+/// Check network configs, NetworkAttachmentDefinitions, VMs, pods and node policies for what is known to break
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Validate {
-    /// Files to check; - is standard input
+    /// Files or folders to check; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     /// Print JSON
@@ -48,88 +44,114 @@ impl Validate {
     /// Checks.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// Standard output cannot be written.
     pub fn run(self) -> Result<Verdict, Failure> {
         let mut inventory = Inventory::default();
-        for file in &self.files {
-            inventory.read(file, &contents(file)?);
+        let sources = source::read(&self.files);
+        let files = sources.len();
+        for source in sources {
+            match source.text {
+                Ok(text) => inventory.read(&source.name, &text),
+                Err(unreadable) => inventory.findings.push(unreadable),
+            }
         }
-        let findings = judge(inventory);
-        let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-        let [errors, warnings, hints] = [Severity::Error, Severity::Warning, Severity::Hint].map(count);
+        let summary = Summary { findings: judge(&mut inventory), tally: inventory.tally, files };
         if self.json {
-            let shown: Vec<Value> = findings.iter().map(Finding::to_json).collect();
-            print_json(&json!({"errors": errors, "warnings": warnings, "hints": hints, "findings": shown}))?;
+            print_json(&summary.to_json())?;
         } else {
-            print(to_text(&findings, [errors, warnings, hints], self.files.len(), Palette::stdout()))?;
+            print(summary.to_text(Palette::stdout()))?;
         }
-        Ok(if errors + warnings == 0 { Verdict::Well } else { Verdict::Findings })
+        Ok(if summary.count(Severity::Error) + summary.count(Severity::Warning) == 0 {
+            Verdict::Well
+        } else {
+            Verdict::Findings
+        })
     }
-}
-
-fn contents(file: &str) -> Result<String, Failure> {
-    let failed = |error: std::io::Error| Failure::Usage(format!("{file}: cannot be read: {error}"));
-    let source: Box<dyn Read> = match file {
-        "-" => Box::new(std::io::stdin().lock()),
-        _ => Box::new(std::fs::File::open(file).map_err(failed)?),
-    };
-    let mut text = String::new();
-    source.take(FILE_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > FILE_MAX {
-        return Err(Failure::Usage(format!("{file}: is larger than {} MiB", FILE_MAX >> 20)));
-    }
-    Ok(text)
 }
 
 /// All rules, in the order of the files.
-fn judge(mut inventory: Inventory) -> Vec<Finding> {
-    let mut findings = std::mem::take(&mut inventory.unreadable);
-    for rules in [network::judge, policy::judge, machine::judge, cloud_init::judge] {
-        findings.extend(rules(&inventory));
-    }
+fn judge(inventory: &mut Inventory) -> Vec<Finding> {
+    let mut findings = std::mem::take(&mut inventory.findings);
+    findings.extend(rules::judge(inventory));
     findings.sort_by(|a, b| (&a.place, a.severity).cmp(&(&b.place, b.severity)));
     findings
 }
 
-fn to_text(
-    findings: &[Finding],
-    [errors, warnings, hints]: [usize; 3],
+/// What there is to say about all files.
+struct Summary {
+    findings: Vec<Finding>,
+    tally: Tally,
     files: usize,
-    palette: Palette,
-) -> String {
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    let files = plural(files, "file");
-    let counts = format!(
-        "{}, {}, {} in {files}",
-        plural(errors, "error"),
-        plural(warnings, "warning"),
-        plural(hints, "hint")
-    );
-    let (tone, verdict) = match (errors, warnings) {
-        (0, 0) => (Tone::Good, "ok"),
-        (0, _) => (Tone::Doubtful, "warnings"),
-        _ => (Tone::Bad, "FAIL"),
-    };
-    let mut text = format!("{}: {counts}\n", palette.paint(tone, verdict));
-    for finding in findings {
-        let tone = match finding.severity {
-            Severity::Error => Tone::Bad,
-            Severity::Warning => Tone::Doubtful,
-            Severity::Hint => Tone::Faint,
+}
+
+impl Summary {
+    fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    fn to_json(&self) -> Value {
+        let shown: Vec<Value> = self.findings.iter().map(Finding::to_json).collect();
+        json!({
+            "errors": self.count(Severity::Error), "warnings": self.count(Severity::Warning),
+            "hints": self.count(Severity::Hint), "checked": self.tally.checked,
+            "passedOver": self.tally.passed_over, "findings": shown,
+        })
+    }
+
+    fn to_text(&self, palette: Palette) -> String {
+        let plural =
+            |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let [errors, warnings, hints] =
+            [Severity::Error, Severity::Warning, Severity::Hint].map(|s| self.count(s));
+        let (tone, verdict) = match (errors, warnings, self.tally.checked) {
+            (0, 0, 0) => (Tone::Doubtful, "nothing checked"),
+            (0, 0, _) => (Tone::Good, "ok"),
+            (0, ..) => (Tone::Doubtful, "warnings"),
+            _ => (Tone::Bad, "FAIL"),
         };
-        let place = &finding.place;
-        let object =
-            if place.object.is_empty() { String::new() } else { format!("{}: ", harmless(&place.object)) };
-        text.push_str(&format!(
-            "\n{}  {}:{}\n         {object}{}\n",
-            palette.paint(tone, format_args!("{:7}", finding.severity)),
-            harmless(&place.file),
-            place.line,
-            harmless(&finding.message),
-        ));
-        if let Some(remedy) = &finding.remedy {
-            text.push_str(&format!("         remedy: {}\n", harmless(remedy)));
+        let mut text = format!(
+            "{}: {}, {}, {}; {} checked in {}{}\n",
+            palette.paint(tone, verdict),
+            plural(errors, "error"),
+            plural(warnings, "warning"),
+            plural(hints, "hint"),
+            plural(self.tally.checked, "object"),
+            plural(self.files, "file"),
+            passed_over(&self.tally),
+        );
+        for finding in &self.findings {
+            text.push_str(&shown(finding, palette));
         }
+        text
+    }
+}
+
+fn passed_over(tally: &Tally) -> String {
+    let total: usize = tally.passed_over.values().sum();
+    let kinds: Vec<String> = tally.passed_over.keys().map(|kind| harmless(kind)).collect();
+    if total == 0 { String::new() } else { format!(", {total} passed over ({})", kinds.join(", ")) }
+}
+
+fn shown(finding: &Finding, palette: Palette) -> String {
+    let tone = match finding.severity {
+        Severity::Error => Tone::Bad,
+        Severity::Warning => Tone::Doubtful,
+        Severity::Hint => Tone::Faint,
+    };
+    let place = &finding.place;
+    // Some messages name their object themselves.
+    let named = place.object.is_empty() || finding.message.starts_with(&place.object);
+    let object = if named { String::new() } else { format!("{}: ", harmless(&place.object)) };
+    let mut text = format!(
+        "\n{}  {}:{}\n         {object}{}\n",
+        palette.paint(tone, format_args!("{:7}", finding.severity)),
+        harmless(&place.file),
+        place.line,
+        harmless(&finding.message),
+    );
+    for (number, line) in finding.remedy.iter().flat_map(|remedy| remedy.lines()).enumerate() {
+        let label = if number == 0 { "remedy: " } else { "  " };
+        text.push_str(&format!("         {label}{}\n", harmless(line)));
     }
     text
 }
