@@ -1,7 +1,7 @@
 //! What keeps operations on one attachment apart: nobody but root can take it, hold it up or end it, and it goes with its
 //! process.
 
-mod support;
+use crate::support;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

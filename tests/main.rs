@@ -22,6 +22,7 @@ mod install;
 mod ipam;
 mod kill;
 mod like_bridge;
+mod locks;
 mod nft_guard;
 mod nft_masquerade;
 mod nft_races;
