@@ -1,4 +1,4 @@
-//! What a command writes: text in aligned columns or JSON, colour on a terminal only, silence where nobody listens.
+//! What a command writes: text in aligned columns or JSON, colour on a terminal only, silence where the reader has gone.
 
 use std::fmt;
 use std::io::{ErrorKind, IsTerminal, Write};

@@ -152,8 +152,8 @@ impl CniResult {
         let mut entry = Map::new();
         entry.insert("dst".into(), json!(route.dst.to_string()));
         let family_gateway = || {
-            let same_family = self.ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
-            same_family.filter_map(|ip| ip.gateway).next()
+            let mut same_family = self.ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
+            same_family.find_map(|ip| ip.gateway)
         };
         let gateway = route.gw.or_else(|| (route.dst.prefix() == 0).then(family_gateway).flatten());
         if let Some(gateway) = gateway {

@@ -254,7 +254,7 @@ impl Exchange {
         }
     }
 
-    /// Sets the time of the repeat after the one that goes out now.
+    /// Sets the time of the next repeat.
     fn schedule(&mut self, now: Duration) {
         let sent = self.counters.sent as usize;
         let (planned, gap) = match REPEATS.get(sent) {

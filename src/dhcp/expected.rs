@@ -67,7 +67,7 @@ mod tests {
             let expected = Expected { servers, subnets };
             assert_eq!(expected.fit(&offer), fit, "{expected:?}");
         }
-        // Behind a relay the identifier may be one that the administrator never sees.
+        // Behind a relay the administrator may know only the relay's address.
         offer.sender.ip = other;
         let expected = Expected { servers: vec![other], subnets: Vec::new() };
         assert_eq!(expected.fit(&offer), Fit::Good);

@@ -157,7 +157,7 @@ pub(super) fn open(
     if !bytes[236..].starts_with(&MAGIC) {
         return Err(Malformed::NoCookie);
     }
-    // Before the length of chaddr: a malformed reply to somebody else is somebody else's.
+    // Checked before the length of chaddr: a malformed reply to another client is not counted as malformed here.
     if message.xid() != xid {
         return Ok(Err(Received::OtherExchange(message.xid())));
     }

@@ -89,7 +89,7 @@ impl Error {
     }
 }
 
-/// A name as a shell takes it. Whoever writes the network config chooses it, and somebody else pastes the command.
+/// A name quoted for a shell: a tenant may choose the name, and an operator pastes the command.
 pub(crate) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
     match name.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! Becomes an IPAM plugin whose life ends with that of the process that started it: one that outlived a killed ADD
+//! Becomes an IPAM plugin that ends with the process that started it: a plugin that outlived a killed ADD
 //! could reserve an address after the DEL.
 
 use std::ffi::OsString;

@@ -71,7 +71,7 @@ pub async fn add(client: &Route, index: u32, address: IpNetwork, flags: AddressF
     client.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
 }
 
-/// Removes an address; one that is gone is success.
+/// Removes an address. Succeeds where it is gone already.
 ///
 /// # Errors
 /// The kernel's refusal.

@@ -54,7 +54,7 @@ impl Linux {
             }
             Ok::<_, Refusal>(())
         };
-        // The port of this ADD's own probe goes by the kernel's hand at any moment; who still asks then is somebody else.
+        // The kernel removes the port of this ADD's own probe at any moment. A probe's port that is still there then belongs to another process.
         let _ = timeout(PROBE_ENDS, probes_gone).await;
         if users(bridge.index)?.is_some() { Ok(()) } else { delete(&self.host, name).await }
     }
@@ -74,7 +74,7 @@ enum User {
     Other,
 }
 
-/// Whose ports are on the bridge: somebody's, or none but those of probes; `None` where it has no port.
+/// Whose ports the bridge has: only those of probes, or others, too; `None` where it has no port.
 fn users(bridge: u32) -> Result<Option<User>, Refusal> {
     let mut user = None;
     ports::read(bridge, |port| {

@@ -16,7 +16,7 @@ use crate::plan::gateway::same_subnet;
 use crate::plan::spec::VlanGatewaySpec;
 
 impl Linux {
-    /// The gateway address works at once: nobody else may have it.
+    /// Adds a gateway address without duplicate address detection, so that it works at once.
     pub(super) async fn add_gateway(&self, link: &str, address: IpNetwork) -> Result<(), Refusal> {
         let index = self.link(link).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
         address::add(&self.host, index, address, AddressFlags::Nodad).await

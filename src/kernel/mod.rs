@@ -49,7 +49,7 @@ use crate::plan::undo::Undo;
 
 /// What carries out steps and takes them back.
 pub trait Kernel {
-    /// Speaks over new sockets from now on: one that failed may be why steps are taken back.
+    /// Speaks over new sockets from now on: a broken socket may be the reason why steps are taken back.
     fn reconnect(&mut self);
 
     /// Carries out one step.

@@ -38,7 +38,7 @@ pub async fn exists(client: &Route, index: u32, spec: &RouteSpec) -> Result<bool
     }))
 }
 
-/// The routes of the address's family over an interface that somebody made, those without a gateway first: in this order
+/// The routes of the address's family over an interface, except the kernel's own, those without a gateway first: in this order
 /// they can be added again.
 ///
 /// # Errors
@@ -59,7 +59,7 @@ pub async fn over(client: &Route, index: u32, address: IpNetwork) -> Result<Vec<
         })
         .collect();
     for route in &mut routes {
-        // What the kernel adds to a route's description and takes from nobody.
+        // The kernel adds this to a route's description and accepts it from no program.
         route.header.flags.remove(RouteFlags::Dead | RouteFlags::Linkdown);
     }
     let has_gateway = |route: &RouteMessage| {

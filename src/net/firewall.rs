@@ -53,7 +53,7 @@ impl FirewallHook {
     /// one of the bridge family, whose owner filters on purpose. Another chain may still drop them.
     pub fn opening(&self, bridge: &str) -> String {
         let frames = match (self.family, self.table.as_str(), self.chain.as_str()) {
-            // Who has made this one has iptables, but perhaps no nft.
+            // iptables made this chain: the node may have no nft command.
             ("ip", "filter", "FORWARD") => return IPTABLES_OPENING.to_string(),
             ("bridge", ..) => "udp dport '{ 67, 68 }'".to_string(),
             // Quoted, also for the shell: a bridge may be called like a word of nft's language.

@@ -75,7 +75,7 @@ pub struct Uplink {
 /// Where a bridge's forwarding table has an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// The port behind which it is, or the interface whose own it is: a port, or the bridge itself.
+    /// The port behind which the address was learned, or, where `own` is set, the port or bridge whose own address it is.
     pub link: Link,
     /// It is the interface's own: frames to it end on the node.
     pub own: bool,

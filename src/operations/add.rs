@@ -189,7 +189,7 @@ async fn attach_chained(
     Ok(previous.clone())
 }
 
-/// Looks at the bridge, plans, and makes the pair a port of it. Whoever may create the bridge does so under a lock, so
+/// Looks at the bridge, plans, and makes the pair a port of it. An ADD that may create the bridge does so under a lock, so
 /// that no failing ADD deletes a bridge that another one is about to join.
 async fn join(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) -> Result<Plan, Error> {
     let name = request.conf.bridge.as_str();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::faults;
 use super::perform::perform;
 use super::transaction::Transaction;
+use crate::cni::config::Dns;
 use crate::cni::request::Add;
 use crate::cni::result::{CniResult, Interface};
 use crate::cni::version::CniVersion;
@@ -123,7 +124,7 @@ pub(super) async fn configure(
     if !addresses.gateways.is_empty() {
         result.interfaces.extend(serve(request, &addresses, transaction).await?);
     }
-    if answer.dns != Default::default() && request.conf.dns.is_none() {
+    if answer.dns != Dns::default() && request.conf.dns.is_none() {
         result.dns = answer.dns;
     }
     (result.ips, result.routes) = (addresses.ips, addresses.routes);
@@ -175,7 +176,7 @@ async fn in_vlan(bridge: &str, vlan: u16, transaction: &mut Transaction<Linux>) 
     let kernel = transaction.kernel();
     let unreadable = |refusal| unseen(&name, &refusal);
     let port = names::gateway_port(&name);
-    // The port goes up last: one that is down is what an ADD left that was killed, and nothing passes it.
+    // The port goes up last: a port that is down was left by a killed ADD, and no frame passes it.
     if kernel.link(&port).await.map_err(unreadable)?.is_some_and(|link| !link.up) {
         kernel.revert(&Undo::DeleteVeth { name: port.clone(), mac: None }).await.map_err(unreadable)?;
     }

@@ -39,7 +39,7 @@ impl Valid {
         self.containers.insert(Label::container_field(container));
     }
 
-    /// Whether nobody may keep anything.
+    /// Whether the list keeps no attachment.
     pub fn is_empty(&self) -> bool {
         self.interfaces.is_empty() && self.containers.is_empty()
     }

@@ -118,7 +118,7 @@ fn fatal_all_the_same(conf: &NetConf, error: &Error) -> bool {
         && matches!(error.code, Code::NoUplink | Code::UplinkNoCarrier | Code::VlanNotOnUplink)
 }
 
-/// The attachment's MAC where somebody chose it. A random one means nothing to any server; asking for it would only
+/// The attachment's MAC where the config or the previous plugin chose it. A random one means nothing to any server; asking for it would only
 /// use up the pool's addresses, one for each try.
 fn known_mac(request: &Add) -> Option<MacAddress> {
     let previous = request.previous.iter().flat_map(|result| &result.interfaces);

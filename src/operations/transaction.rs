@@ -26,7 +26,7 @@ impl<K: Kernel> Transaction<K> {
         self.locks.push(lock);
     }
 
-    /// Keeps a step for the very end: one that cannot be taken back, since others may rely on it at once.
+    /// Keeps a step for the very end: it cannot be taken back, since other programs may rely on it at once.
     pub fn defer(&mut self, step: Option<Step>) {
         self.deferred.extend(step);
     }
@@ -47,7 +47,7 @@ impl<K: Kernel> Transaction<K> {
     }
 
     /// Carries out one step. Its undo is noted first, so that a step that is interrupted is taken back, too; a step
-    /// that the kernel refused as a whole left nothing, but one that it never answered may be done.
+    /// that the kernel refused as a whole left nothing, but a step that it never answered may be done.
     ///
     /// # Errors
     /// The kernel's refusal.

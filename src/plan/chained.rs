@@ -47,7 +47,7 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
         true => label.enslaved(port.up, lower, mtu.map(|_| port.mtu)),
         false => label.joined(),
     };
-    // A label of somebody else's stays; the alternative name is enough for DEL.
+    // Another program's alias stays; the alternative name is enough for DEL.
     let alias = match &port.alias {
         Some(theirs) if Label::from_alias(theirs).is_none() => theirs.clone(),
         _ => label.to_alias(),

@@ -85,7 +85,7 @@ pub struct VlanSpec {
 pub enum Place {
     /// The plugin's own.
     Node,
-    /// The one that CNI_NETNS names.
+    /// The container's, which CNI_NETNS names.
     Container,
 }
 

@@ -14,14 +14,14 @@ pub enum Undo {
     DeleteBridge {
         /// The bridge.
         name: String,
-        /// The MAC that it was made with: one with another was made by somebody else.
+        /// The MAC that this attachment gave it: a bridge with another MAC was made by another program.
         mac: MacAddress,
     },
     /// Delete the veth pair by its host side; VLANs, flags and labels go with it.
     DeleteVeth {
         /// The host side.
         name: String,
-        /// The MAC that it was made with, where that is known: one with another was made by somebody else.
+        /// The MAC that this attachment gave it, where that is known: a link with another MAC was made by another program.
         mac: Option<MacAddress>,
     },
     /// Take the interface off the bridge and give it back its MTU, MAC and state.

@@ -12,7 +12,7 @@ use crate::kernel::random::random_bytes;
 use crate::net::{Link, MacAddress};
 
 /// The Ethernet source of every probe of this bridge on this node: the same one each time, since switches with port
-/// security count addresses, and nobody else's, since it follows from the bridge's own.
+/// security count addresses. No other interface has it, since it is a hash of the bridge's own address and name.
 pub fn source(bridge: &Link) -> MacAddress {
     let mac = bridge.mac.map(MacAddress::octets).unwrap_or_default();
     let digest =

@@ -73,7 +73,7 @@ pub fn mac_denied(client: MacAddress, source: MacAddress, place: Place<'_>, offe
     .remedy("look for this MAC in the server's deny list and reservations; if the switch verifies MACs, set \"dhcpProbe\": {\"clientMac\": \"ephemeral\"}")
 }
 
-/// Code 111: the node's probe address is answered, and no other one that asked.
+/// Code 111: only the node's probe address is answered.
 pub fn only_probe_answered(
     client: MacAddress,
     source: MacAddress,

@@ -7,7 +7,7 @@ use crate::cni::config::dhcp_probe::DhcpProbe;
 use crate::dhcp::expected::Expected;
 use crate::net::{InterfaceName, MacAddress, Vlans};
 
-/// How long further servers are awaited when nobody is in a hurry.
+/// How long `probe` and `doctor` wait for further servers after the first offer.
 const GRACE_BY_HAND: Duration = Duration::from_millis(500);
 
 /// What to ask, and where.

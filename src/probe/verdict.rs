@@ -64,7 +64,7 @@ fn stranger_unanswered(facts: &Facts<'_>, source: MacAddress) -> Option<MacAddre
     of(source).filter(|probe| !probe.answers.is_empty()).map(|_| own.identity.chaddr)
 }
 
-/// From the bridge device, somebody is answered.
+/// A client that asks from the bridge device is answered.
 fn other_place(facts: &Facts<'_>) -> Option<Error> {
     let asked = facts.at_bridge.as_ref().ok()?;
     let answered = |asked: &&Asked| !asked.answers.is_empty();
@@ -100,7 +100,7 @@ fn dropper(facts: &Facts<'_>) -> (String, String) {
     let of_ip = |hook: &&FirewallHook| shown_to_ip && hook.family != "bridge";
     let forward = |hook: &&FirewallHook| of_ip(hook) && hook.hook == "forward";
     let hooks = || firewall.hooks.iter();
-    // Whoever drops by default is a better suspect than a chain that merely exists.
+    // A chain that drops by default is a better suspect than a chain that merely exists.
     let dropping = hooks().filter(|hook| hook.policy_drop).find(|hook| of_bridge(hook) || of_ip(hook));
     if let Some(hook) = dropping.or_else(|| hooks().find(of_bridge)).filter(of_bridge) {
         return (
@@ -160,7 +160,7 @@ fn leads_through<'a>(facts: &'a Facts<'_>, kind: impl Fn(&Port) -> bool) -> Opti
     link.map(|link| link.name.as_str())
 }
 
-/// Somebody answers this client, but not with an offer.
+/// A server answers this client, but not with an offer.
 fn bad_reply(facts: &Facts<'_>) -> Option<Error> {
     facts.on_port.iter().find_map(|asked| {
         let counters = &asked.counters;

@@ -95,7 +95,7 @@ fn replace(target: &Path, folder: &Path, name: &OsStr, wanted: &Checksum) -> io:
 }
 
 /// A temporary file, removed with the value. The lock on it says that its installation is alive; it is held by a file
-/// that is open for reading only, since nobody can execute a file that is open for writing (ETXTBSY).
+/// that is open for reading only, since the kernel executes no file that is open for writing (ETXTBSY).
 struct Temporary {
     path: Option<PathBuf>,
     writer: Option<File>,

@@ -112,7 +112,7 @@ pub struct NetConf {
 }
 
 impl NetConf {
-    /// Types the config. Keys that nobody knows are ignored, since runtimes inject some; those that resemble one of ours are not.
+    /// Types the config. Unknown keys are ignored, since runtimes inject some; those that resemble one of ours are not.
     ///
     /// # Errors
     /// Code 7 naming key, value and range; code 2 for a value that the `bridge` plugin has and this one has not.

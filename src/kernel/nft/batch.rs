@@ -26,7 +26,7 @@ const NFNL_BATCH_GENID: u16 = 1;
 const GENERIC_HEADER: usize = 4;
 /// The largest part of a dump that the kernel makes.
 const PART_MAX: usize = 32 * 1024;
-/// How often somebody else's changes may come between our look and our batch.
+/// How often another program's changes may come between our look and our batch.
 pub const TRIES: usize = 64;
 
 /// One message of a batch.
@@ -86,7 +86,7 @@ fn undecodable(error: DecodeError) -> Refusal {
 }
 
 /// Makes `attempt`, which gets the ruleset's generation as of before it looked at anything, until it says that it is done.
-/// A refusal counts only where nobody else changed the ruleset meanwhile: otherwise the attempt acted on an outdated look.
+/// A refusal counts only where no other program changed the ruleset meanwhile: otherwise the attempt acted on an outdated look.
 ///
 /// # Errors
 /// The kernel's refusal; EAGAIN when the ruleset never held still.

@@ -60,7 +60,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Lets only frames from `mac` enter by `port`, which need not exist yet. Restores whatever somebody else removed, and replaces
+/// Lets only frames from `mac` enter by `port`, which need not exist yet. Restores what another program removed, and replaces
 /// another address that the port had.
 ///
 /// # Errors
@@ -185,7 +185,7 @@ fn removal(element: &Element) -> Result<Vec<Change>, Refusal> {
         }
         return Ok(changes);
     }
-    // Only a port stands for nothing else, whatever somebody wrote into the table.
+    // An element names only its port, whatever another program wrote into the table.
     let port = BRIDGE.element(&PORTS, &port_key(comment))?;
     let is_port = |port: &Element| port.comment.as_deref().is_some_and(|mac| MacAddress::parse(mac).is_ok());
     if let Some(port) = port.filter(is_port) {

@@ -78,7 +78,7 @@ impl fmt::Display for Missing {
 }
 
 /// Masquerades what `addresses` (each with its subnet) send to others than their subnet and multicast groups. `host` is the
-/// attachment's host-side interface. Restores whatever somebody else removed, replaces the addresses that `host` had before,
+/// attachment's host-side interface. Restores what another program removed, replaces the addresses that `host` had before,
 /// and takes an address over from an attachment that had it before.
 ///
 /// # Errors

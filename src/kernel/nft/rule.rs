@@ -1,4 +1,4 @@
-//! The expressions that our rules consist of, and whether a rule that the kernel shows is the one that we want.
+//! The expressions that our rules consist of, and whether a rule that the kernel shows equals ours.
 
 use netlink_packet_netfilter::nftables::{
     Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Lookup, Meta,
@@ -122,7 +122,7 @@ pub fn compared(seen: &Seen, by: Operator) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The rule's expressions, `None` for one that shows no data.
+/// The rule's expressions; `None` for an expression that shows no data.
 fn expressions(rule: &Seen) -> impl Iterator<Item = Option<&Expressions>> {
     rule.iter().map(|expression| match expression {
         ListAttribute::Element(attributes) => attributes.iter().find_map(|attribute| match attribute {

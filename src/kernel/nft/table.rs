@@ -160,7 +160,7 @@ impl Table {
         Change { message: NfTablesMessage::NewRule(message), flags: NLM_F_CREATE | NLM_F_APPEND }
     }
 
-    /// Adds an element; one that is there with the same verdict stays.
+    /// Adds an element. Succeeds where it is there with the same verdict.
     pub fn add(set: &Set, element: &Element) -> Change {
         let message = NfTablesMessage::NewSetElement(elements_of(set, Some(element)));
         Change { message, flags: NLM_F_CREATE }
