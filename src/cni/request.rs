@@ -1,6 +1,6 @@
 //! Environment and network config, typed by operation: what the runtime and the administrator said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -37,6 +37,8 @@ pub struct Add {
     pub previous: Option<CniResult>,
     /// `namespace/name` of the pod, where the runtime is Kubernetes'.
     pub pod: Option<String>,
+    /// CNI_ARGS.
+    pub arguments: BTreeMap<String, String>,
 }
 
 /// Verify.
@@ -241,6 +243,7 @@ impl Add {
             previous: previous.map(|value| CniResult::parse(value, version, "prevResult")).transpose()?,
             conf,
             pod,
+            arguments,
         })
     }
 }

@@ -1,13 +1,16 @@
-//! The packet filter of the probe's socket: which frames the kernel hands over at all.
+//! The packet filters of our sockets: which frames the kernel hands over at all.
 //!
 //! It only keeps other traffic away from the process; what it lets through is still untrusted.
 
 use socket2::SockFilter;
 
+use crate::net::MacAddress;
+
 // Instructions of classic BPF (linux/bpf_common.h).
 const LOAD_WORD: u16 = 0x20;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
+const LOAD_WORD_INDEXED: u16 = 0x40;
 const LOAD_HALF_INDEXED: u16 = 0x48;
 const LOAD_IPV4_HEADER_LENGTH: u16 = 0xb1;
 const IF_EQUAL: u16 = 0x15;
@@ -22,11 +25,12 @@ const PACKET_TYPE: u32 = 0xffff_f004;
 /// which a client at that place would not receive.
 const PACKET_OUTGOING: u32 = 4;
 
+/// Instruction, steps to skip if true, steps to skip if false, operand.
+type Step = (u16, u8, u8, u32);
+
 /// Unfragmented UDP over IPv4 to the DHCP client port, received rather than sent, with one VLAN tag or none: the kernel
 /// takes the outermost tag out of a received frame before it asks. What is tagged is heard to be told of.
-///
-/// Instruction, steps to skip if true, steps to skip if false, operand.
-const PROGRAM: [(u16, u8, u8, u32); 24] = [
+const PROGRAM: [Step; 24] = [
     (LOAD_BYTE, 0, 0, PACKET_TYPE),
     (IF_EQUAL, 21, 0, PACKET_OUTGOING),
     (LOAD_HALF, 0, 0, 12),
@@ -57,11 +61,46 @@ const PROGRAM: [(u16, u8, u8, u32); 24] = [
 
 /// The program for a DHCP client on one interface, as the kernel takes it (SO_ATTACH_FILTER, socket(7)).
 pub fn dhcp_client(ifindex: u32) -> Vec<SockFilter> {
-    let on_interface = [(LOAD_WORD, 0, 0, INTERFACE), (IF_EQUAL, 1, 0, ifindex), (RETURN, 0, 0, 0)];
-    instructions(on_interface.iter().chain(&PROGRAM))
+    instructions(on_interface(ifindex).iter().chain(&PROGRAM))
 }
 
-fn instructions<'a>(steps: impl IntoIterator<Item = &'a (u16, u8, u8, u32)>) -> Vec<SockFilter> {
+/// The program for one DHCP client on one interface: untagged replies with its hardware address and no others', which wake
+/// nobody then.
+pub fn one_client(ifindex: u32, chaddr: MacAddress) -> Vec<SockFilter> {
+    instructions(on_interface(ifindex).iter().chain(&replies_to(chaddr)))
+}
+
+fn on_interface(ifindex: u32) -> [Step; 3] {
+    [(LOAD_WORD, 0, 0, INTERFACE), (IF_EQUAL, 1, 0, ifindex), (RETURN, 0, 0, 0)]
+}
+
+fn replies_to(chaddr: MacAddress) -> Vec<Step> {
+    let [a, b, c, d, e, f] = chaddr.octets();
+    // Loads, each with the value that lets the frame pass.
+    let checks = [
+        ((LOAD_HALF, 12), 0x0800),
+        ((LOAD_BYTE, 23), 17),
+        ((LOAD_HALF_INDEXED, 16), 68),
+        ((LOAD_WORD_INDEXED, 50), u32::from_be_bytes([a, b, c, d])),
+        ((LOAD_HALF_INDEXED, 54), u32::from(u16::from_be_bytes([e, f]))),
+    ];
+    let mut steps = vec![
+        (LOAD_BYTE, 0, 0, PACKET_TYPE),
+        (IF_EQUAL, 0, 1, PACKET_OUTGOING),
+        (RETURN, 0, 0, 0),
+        (LOAD_HALF, 0, 0, 20),
+        (IF_ANY_BIT, 0, 1, 0x1fff),
+        (RETURN, 0, 0, 0),
+        (LOAD_IPV4_HEADER_LENGTH, 0, 0, 14),
+    ];
+    for ((load, at), wanted) in checks {
+        steps.extend([(load, 0, 0, at), (IF_EQUAL, 1, 0, wanted), (RETURN, 0, 0, 0)]);
+    }
+    steps.push((RETURN, 0, 0, u32::MAX));
+    steps
+}
+
+fn instructions<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec<SockFilter> {
     let instruction =
         |&(code, if_true, if_false, operand): &_| SockFilter::new(code, if_true, if_false, operand);
     steps.into_iter().map(instruction).collect()
@@ -79,8 +118,12 @@ mod tests {
     /// Asks the kernel itself: it runs the filter of any datagram socket over the bytes sent to it. Only the test of
     /// the interface needs a real one.
     fn passes(frame: &[u8]) -> bool {
+        passes_through(&instructions(&PROGRAM), frame)
+    }
+
+    fn passes_through(program: &[SockFilter], frame: &[u8]) -> bool {
         let (sender, mut receiver) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
-        receiver.attach_filter(&instructions(&PROGRAM)).unwrap();
+        receiver.attach_filter(program).unwrap();
         receiver.set_nonblocking(true).unwrap();
         // A filtered datagram is an error for the sender, too; the receiver tells it better.
         let _ = sender.send(frame);
@@ -134,6 +177,30 @@ mod tests {
         ];
         for (name, frame) in unwanted {
             assert!(!passes(&frame), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_clients_replies_pass_and_no_others() {
+        let client = crate::dhcp::samples::client_mac();
+        let program = instructions(&replies_to(client));
+        let plain = Wrapping::default();
+        let message = crate::dhcp::samples::reply(crate::dhcp::samples::OFFER);
+        let with_options = Wrapping { ip_options: vec![1; 8], ..plain.clone() };
+        assert!(passes_through(&program, &plain.around(&message)));
+        assert!(passes_through(&program, &with_options.around(&message)));
+        for at in [28, 33] {
+            let mut other = message.clone();
+            other[at] ^= 1;
+            assert!(!passes_through(&program, &plain.around(&other)), "another chaddr, byte {at}");
+        }
+        let unwanted = [
+            Wrapping { destination_port: 67, ..plain.clone() },
+            Wrapping { fragment: 0x0010, ..plain.clone() },
+            Wrapping { tags: vec![(0x8100, 5)], ..plain.clone() },
+        ];
+        for wrapping in unwanted {
+            assert!(!passes_through(&program, &wrapping.around(&message)));
         }
     }
 }

@@ -65,6 +65,12 @@ impl fmt::Display for BadFrame {
 ///
 /// The Ethernet source may differ from the message's `chaddr`. `message` must fit an Ethernet frame.
 pub fn broadcast(source: MacAddress, message: &[u8]) -> Vec<u8> {
+    to_server(source, [0xff; 6], Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, message)
+}
+
+/// From port 68 of a client's address to port 67 of a server's, over the next hop with this hardware address.
+/// `message` must fit an Ethernet frame.
+pub fn to_server(source: MacAddress, hop: [u8; 6], from: Ipv4Addr, to: Ipv4Addr, message: &[u8]) -> Vec<u8> {
     let udp_length = (UDP_HEADER + message.len()) as u16;
 
     let mut ip = [0; IPV4_HEADER];
@@ -72,7 +78,8 @@ pub fn broadcast(source: MacAddress, message: &[u8]) -> Vec<u8> {
     ip[2..4].copy_from_slice(&(IPV4_HEADER as u16 + udp_length).to_be_bytes());
     ip[8] = 64;
     ip[9] = PROTOCOL_UDP;
-    ip[16..20].copy_from_slice(&Ipv4Addr::BROADCAST.octets());
+    ip[12..16].copy_from_slice(&from.octets());
+    ip[16..20].copy_from_slice(&to.octets());
     let checksum = !sum(0, &ip);
     ip[10..12].copy_from_slice(&checksum.to_be_bytes());
 
@@ -86,7 +93,7 @@ pub fn broadcast(source: MacAddress, message: &[u8]) -> Vec<u8> {
     let checksum = if checksum == 0 { u16::MAX } else { checksum };
     udp[6..8].copy_from_slice(&checksum.to_be_bytes());
 
-    [&[0xff; 6][..], &source.octets(), &ETHERTYPE_IPV4.to_be_bytes(), &ip, &udp, message].concat()
+    [&hop[..], &source.octets(), &ETHERTYPE_IPV4.to_be_bytes(), &ip, &udp, message].concat()
 }
 
 /// Takes a DHCP client's message out of a received frame.
@@ -191,6 +198,15 @@ mod tests {
             assert_ne!(udp[6..8], [0, 0]);
             assert_eq!(sum(17 + udp.len() as u32 + u32::from(sum(0, &ip[12..])), udp), 0xffff);
         }
+    }
+
+    #[test]
+    fn a_unicast_goes_from_the_leased_address_over_the_next_hop() {
+        let source = MacAddress::local([1, 2, 3, 4, 5, 6]);
+        let frame = to_server(source, [2; 6], samples::OFFERED, samples::SERVER, b"message");
+        assert_eq!((&frame[..6], &frame[6..12]), (&[2; 6][..], &source.octets()[..]));
+        assert_eq!(frame[26..34], [10, 77, 0, 50, 10, 77, 0, 1]);
+        assert_eq!(sum(0, &frame[14..34]), 0xffff);
     }
 
     #[test]

@@ -13,10 +13,11 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, LinkAddr, MsgFlags, SetSockOpt, SockFlag, SockType,
     recvmsg, sendmsg, sendto, socketpair,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use super::filter;
+use crate::net::MacAddress;
 
 /// Longest frame taken whole. The DISCOVER says that no message may be longer than an Ethernet frame of 1500 bytes
 /// carries.
@@ -58,6 +59,18 @@ impl PacketSocket {
     /// # Errors
     /// ENODEV if there is no such interface, else what the kernel says.
     pub fn open(ifindex: u32) -> io::Result<Self> {
+        Self::filtered(ifindex, &filter::dhcp_client(ifindex))
+    }
+
+    /// The same for the replies to one client only.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for(ifindex: u32, chaddr: MacAddress) -> io::Result<Self> {
+        Self::filtered(ifindex, &filter::one_client(ifindex, chaddr))
+    }
+
+    fn filtered(ifindex: u32, filter: &[SockFilter]) -> io::Result<Self> {
         // The namespace of a probe has two interfaces; this reads all there are.
         let interface = getifaddrs()?
             .find_map(|entry| {
@@ -66,7 +79,7 @@ impl PacketSocket {
             .ok_or(io::Error::from_raw_os_error(nix::libc::ENODEV))?;
         let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(protocol))?;
-        socket.attach_filter(&filter::dhcp_client(ifindex))?;
+        socket.attach_filter(filter)?;
         PacketAuxdata.set(&socket, &true)?;
         // What came between the two calls was not asked for.
         for _ in 0..STRAYS {
@@ -163,6 +176,20 @@ impl AsyncPacketSocket {
         }
     }
 
+    /// Waits for frames and hands over those that are there, `most` at the most. Holds no buffer while it waits.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub async fn hear(&self, most: usize, mut heard: impl FnMut(&[u8])) -> io::Result<()> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let outcome = ready.try_io(|socket| hear(socket.get_ref(), most, &mut heard));
+            if let Ok(outcome) = outcome {
+                return outcome;
+            }
+        }
+    }
+
     /// Takes a frame that is already there.
     ///
     /// # Errors
@@ -170,6 +197,21 @@ impl AsyncPacketSocket {
     pub fn try_receive(&self, buffer: &mut [u8; FRAME_MAX]) -> io::Result<Range<usize>> {
         take(self.socket.get_ref(), buffer)
     }
+}
+
+/// Hands over the frames that are there; `WouldBlock` if there are none.
+fn hear(socket: &Socket, most: usize, heard: &mut impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = [0; FRAME_MAX];
+    let frame = take(socket, &mut buffer)?;
+    heard(&buffer[frame]);
+    for _ in 1..most {
+        match take(socket, &mut buffer) {
+            Ok(frame) => heard(&buffer[frame]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Takes a frame, and puts the tag that the kernel took out of it back to where it was.

@@ -4,16 +4,19 @@
 //! - [`keys`]: reads one value and says what is wrong with it.
 //! - `vlans`: the keys about VLANs.
 //! - [`dhcp_probe`]: the `dhcpProbe` key.
+//! - [`lease`]: the `ipam` keys of a DHCP lease.
 
 pub mod dhcp_probe;
 pub mod keys;
 pub mod known;
+pub mod lease;
 mod vlans;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dhcp_probe::DhcpProbe;
+use lease::LeaseTerms;
 use serde_json::{Map, Value};
 
 use crate::cni::config::keys::Keys;
@@ -26,6 +29,10 @@ const DEADLINE_DEFAULT: Duration = Duration::from_secs(15);
 /// The longest `deadline`.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(60);
 const DEADLINE_RANGE: (Duration, Duration) = (Duration::from_secs(1), DEADLINE_MAX);
+
+/// `ipam.type` of a DHCP lease: the incumbent plugin's name, and our own, which no other plugin has.
+const DHCP: &str = "dhcp";
+const OWN_LEASE: &str = "bridge-dhcp";
 
 /// What `uplinkCheck` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +54,14 @@ pub struct Ipam {
     pub plugin: String,
     /// Nothing but the type is there: on DEL, some runtimes strip the rest.
     pub stripped: bool,
+    /// How a DHCP lease is asked for, where the type means one.
+    pub lease: Option<LeaseTerms>,
 }
 
 impl Ipam {
     /// It is the plugin `dhcp`, which speaks through the attachment itself.
     pub fn is_dhcp(&self) -> bool {
-        self.plugin == "dhcp"
+        self.plugin == DHCP
     }
 }
 
@@ -183,16 +192,18 @@ impl NetConf {
     }
 }
 
-/// `ipam.type`, or `None` where `ipam` is absent or empty.
+/// `ipam`, or `None` where it is absent or empty.
 ///
 /// # Errors
-/// Code 7 where `ipam` is no object or `type` no string.
+/// Code 7 where `ipam` is no object, `type` no string, or a key of a DHCP lease is wrong.
 pub fn ipam(object: &Map<String, Value>) -> Result<Option<Ipam>, Error> {
     let Some(ipam) = Keys::new(object, "").object("ipam")? else { return Ok(None) };
-    let plugin = Keys::new(ipam, "ipam.").text("type")?;
-    Ok(plugin.map(|plugin| Ipam {
+    let Some(plugin) = Keys::new(ipam, "ipam.").text("type")? else { return Ok(None) };
+    let leases = matches!(plugin, DHCP | OWN_LEASE);
+    Ok(Some(Ipam {
         plugin: plugin.to_string(),
         stripped: ipam.len() == 1 && !object.contains_key("bridge"),
+        lease: leases.then(|| LeaseTerms::parse(ipam)).transpose()?,
     }))
 }
 

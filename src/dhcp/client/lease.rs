@@ -40,6 +40,8 @@ pub struct Lease {
     pub mtu: Option<u16>,
     /// Whom renewals and the release are sent to (option 54).
     pub server: Ipv4Addr,
+    /// Ethernet source of the server's answer: its own address, or that of the router on the way to it.
+    pub hop: [u8; 6],
     /// When it begins and what follows.
     pub times: Times,
 }
@@ -123,6 +125,7 @@ impl Lease {
             search: domains::read(&options.joined(119)),
             mtu: options.half(26).filter(|mtu| *mtu >= MTU_MIN),
             server: reply.sender.server,
+            hop: reply.sender.mac.octets(),
             times: times.ok_or(Unusable::NoTime)?,
         })
     }

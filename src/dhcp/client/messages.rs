@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dhcproto::v4::{DhcpOption, EncodeResult, Flags, Message, MessageType, OptionCode, UnknownOption};
 
+use crate::dhcp::frame;
 use crate::dhcp::message::{self, MAX_MESSAGE};
 use crate::net::MacAddress;
 
@@ -43,7 +44,19 @@ pub enum To {
         from: Ipv4Addr,
         /// The server identifier.
         server: Ipv4Addr,
+        /// The hardware address on the way there.
+        hop: [u8; 6],
     },
+}
+
+impl Outgoing {
+    /// The Ethernet frame of the client with this hardware address.
+    pub fn frame(&self, source: MacAddress) -> Vec<u8> {
+        match self.to {
+            To::Everybody => frame::broadcast(source, &self.message),
+            To::Server { from, server, hop } => frame::to_server(source, hop, from, server, &self.message),
+        }
+    }
 }
 
 /// What the message says beside who says it.

@@ -1,12 +1,14 @@
 //! The client of a lease as a pure state machine (RFC 2131 section 4.4): frames and the time go in; messages to send, times
-//! to wait until and what became of the lease come out. It does no I/O and reads no clock.
+//! to wait until and what became of the lease come out.
 //!
 //! - [`lease`]: what a server granted, and where in its life that is.
 //! - [`messages`]: what the client says, and on which way it goes.
-//! - [`domains`]: domain names in a server's options.
+//! - [`drive`](mod@drive): the loop that runs a client on a socket, the only part with I/O.
+//! - `domains`: domain names in a server's options.
 //! - this file: the states and their changes.
 
 mod domains;
+pub mod drive;
 pub mod lease;
 pub mod messages;
 #[cfg(test)]
@@ -320,14 +322,14 @@ impl Client {
     /// What a lease in hand needs at this time; sets when it needs something again.
     fn renew(&mut self, now: Duration) -> Option<Outgoing> {
         let lease = self.lease.as_ref()?;
-        let (from, server) = (lease.address, lease.server);
+        let Lease { address: from, server, hop, .. } = *lease;
         let length = lease.times.rebinding.saturating_sub(lease.times.renewal);
         let (to, until) = match lease.times.stage(now) {
             Stage::Fresh(renewal) => {
                 self.due = renewal.map(|renewal| renewal + self.spread(renewal.saturating_sub(now)));
                 return None;
             }
-            Stage::Renewing(until) => (To::Server { from, server }, until),
+            Stage::Renewing(until) => (To::Server { from, server, hop }, until),
             Stage::Rebinding(until) => (To::Everybody, until),
             Stage::Expired => return None,
         };
@@ -430,7 +432,7 @@ pub fn release(identity: &Identity, lease: &Lease, xid: u32) -> Option<Outgoing>
     let content =
         Content { xid, in_use: Some(lease.address), server: Some(lease.server), ..Content::default() };
     let message = identity.returning(MessageType::Release, &content).ok()?;
-    Some(Outgoing { message, to: To::Server { from: lease.address, server: lease.server } })
+    Some(Outgoing { message, to: To::Server { from: lease.address, server: lease.server, hop: lease.hop } })
 }
 
 fn pause(pauses: &[u64], index: usize) -> Option<u64> {

@@ -14,6 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const ADDRESS: Ipv4Addr = samples::OFFERED;
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 51);
+const SERVERS: To = To::Server { from: ADDRESS, server: SERVER, hop: [0x52 & 0xfc | 2, 0, 0, 0, 0, 1] };
 /// An hour, T1 after half of it, T2 after seven eighths.
 const LEASE: &[(u8, &[u8])] = &[
     (54, &[10, 77, 0, 1]),
@@ -142,7 +143,7 @@ fn renewal_is_unicast_rebinding_broadcast_and_the_end_exact() {
     assert_eq!(end, HOUR);
     let (unicast, broadcast) =
         asked.iter().copied().partition::<Vec<(u64, To)>, _>(|(_, to)| *to != To::Everybody);
-    assert_eq!(unicast[0].1, To::Server { from: ADDRESS, server: SERVER });
+    assert_eq!(unicast[0].1, SERVERS);
     assert!(unicast.iter().all(|(at, _)| (1800..3150).contains(at)), "{unicast:?}");
     assert!(broadcast.iter().all(|(at, _)| (3150..3600).contains(at)), "{broadcast:?}");
     let gaps = asked.windows(2).map(|pair| pair[1].0 - pair[0].0);
@@ -341,7 +342,7 @@ fn a_release_names_the_lease_and_its_client_and_ends_everything() {
     let (mut client, _) = bound(LEASE);
     let Outgoing { message, to } = client.release().unwrap();
     let message = Message::decode(&mut Decoder::new(&message)).unwrap();
-    assert_eq!((kind(&message), to), (MessageType::Release, To::Server { from: ADDRESS, server: SERVER }));
+    assert_eq!((kind(&message), to), (MessageType::Release, SERVERS));
     assert_eq!((message.ciaddr(), option(&message, 50)), (ADDRESS, None));
     assert_eq!(option(&message, 54), Some(DhcpOption::ServerIdentifier(SERVER)));
     assert_eq!(option(&message, 61), Some(DhcpOption::ClientIdentifier(identity().client_id)));
