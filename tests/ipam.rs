@@ -353,7 +353,8 @@ fn with_dhcp_the_release_leaves_before_the_link_goes() {
         let script = format!("if [ $CNI_COMMAND = DEL ]; then {release}; else echo '{answer}'; fi");
         let directory = fake(&lab, &script);
         std::fs::rename(format!("{directory}/fake"), format!("{directory}/dhcp")).unwrap();
-        let call = lab.call(operation, &conf(json!({"ipam": {"type": "dhcp"}})), "c1", pod.path(), "net1");
+        let conf = conf(json!({"ipam": {"type": "dhcp", "delegate": true}}));
+        let call = lab.call(operation, &conf, "c1", pod.path(), "net1");
         call.set("CNI_PATH", &directory).run()
     };
     run("ADD", &releases, json!([])).ok();

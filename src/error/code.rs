@@ -93,6 +93,12 @@ codes! {
     CleanupFailed = 125,
     /// the operation was aborted by a DEL or a signal
     Aborted = 126,
+    /// a DHCP server answered, but granted the container no lease
+    NoLease = 130,
+    /// nobody on the node would renew the lease, and the config demands it
+    NoAgent = 131,
+    /// the record of a lease could not be written
+    Record = 132,
     /// internal error: please report it
     Internal = 999,
 }

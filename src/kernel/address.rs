@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
@@ -61,14 +62,33 @@ pub fn add_settled(
 /// # Errors
 /// The kernel's refusal.
 pub async fn add(client: &Route, index: u32, address: IpNetwork, flags: AddressFlags) -> Result<(), Refusal> {
+    let mut message = whole(index, address);
+    message.attributes.push(AddressAttribute::Flags(flags));
+    client.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
+}
+
+/// Adds an address that the kernel removes after this time, in whole seconds, or sets the time of one that is there.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn lease(client: &Route, index: u32, address: IpNetwork, lasts: Duration) -> Result<(), Refusal> {
+    let mut message = whole(index, address);
+    // Seconds of zero mean nothing to the kernel, and all ones for ever.
+    let seconds = u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX).max(1);
+    let mut times = CacheInfo::default();
+    (times.ifa_valid, times.ifa_preferred) = (seconds, seconds);
+    message.attributes.push(AddressAttribute::CacheInfo(times));
+    client.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE).await.map(drop)
+}
+
+fn whole(index: u32, address: IpNetwork) -> AddressMessage {
     let mut message = message(index, address);
     if let IpNetwork::V4(v4) = address
         && v4.prefix() < 31
     {
         message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
     }
-    message.attributes.push(AddressAttribute::Flags(flags));
-    client.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
+    message
 }
 
 /// Removes an address. Succeeds where it is gone already.

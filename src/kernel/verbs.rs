@@ -34,6 +34,9 @@ impl Kernel for Linux {
             Step::Protect { port, owner, mac } => nft::guard::protect_for(port, owner, *mac),
             Step::SetSysctl(spec) => self.set_sysctl(spec.place, &spec.key, &spec.value),
             Step::AddAddresses { ifname, addresses } => self.add_addresses(ifname, addresses).await,
+            Step::LeaseAddress { ifname, address, lasts } => {
+                self.lease_address(ifname, *address, *lasts).await
+            }
             Step::AddRoute { ifname, route } => self.add_route(ifname, route).await,
             // With arp_notify and ndisc_notify set, the kernel announces its addresses when the MAC is set, also to what it is.
             Step::Announce { ifname, mac } => set_mac(self.container()?, ifname, *mac).await,

@@ -41,7 +41,7 @@ const PLAN_TRIES: usize = 3;
 /// Any code; nothing is left on the node then, or `details` says what is.
 pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> Result<Value, Error> {
     let started = Instant::now();
-    let reservation = ipam.find(request.conf.ipam.as_ref())?.map(Reservation::new);
+    let reservation = Reservation::find(request, ipam).await?;
     let lock = Lock::try_acquire(&super::del::attachment_lock(&request.attachment))
         .map_err(|error| no_lock("attachment", &error))?
         .ok_or_else(|| faults::still_running(&request.attachment))?;
@@ -51,7 +51,7 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
     let deadline = started + request.conf.deadline;
     let work_until = deadline - (request.conf.deadline / UNDO_SHARE).min(UNDO_MAX);
     let work = async {
-        let attached = attach(request, reservation.as_ref(), &mut transaction, log);
+        let attached = attach(request, reservation.as_ref(), &mut transaction, work_until, log);
         let result = super::probe::beside(request, attached, work_until, log).await?;
         keep_warnings(request, &mut transaction, log).await?;
         for step in transaction.deferred() {
@@ -108,11 +108,12 @@ async fn attach(
     request: &Add,
     reservation: Option<&Reservation>,
     transaction: &mut Transaction<Linux>,
+    until: Instant,
     log: &Log,
 ) -> Result<Value, Error> {
     let result = match &request.previous {
         Some(previous) => attach_chained(request, previous, transaction, log).await?,
-        None => attach_pair(request, reservation, transaction, log).await?,
+        None => attach_pair(request, reservation, transaction, until, log).await?,
     };
     result.render(request.version)
 }
@@ -121,6 +122,7 @@ async fn attach_pair(
     request: &Add,
     reservation: Option<&Reservation>,
     transaction: &mut Transaction<Linux>,
+    until: Instant,
     log: &Log,
 ) -> Result<CniResult, Error> {
     let plan = join(request, transaction, log).await?;
@@ -132,7 +134,7 @@ async fn attach_pair(
     }
     let mut result = CniResult { dns: request.conf.dns.clone().unwrap_or_default(), ..CniResult::default() };
     if let Some(reservation) = reservation {
-        address::configure(request, &plan, reservation, transaction, &mut result, log).await?;
+        address::configure(request, &plan, reservation, transaction, &mut result, until, log).await?;
     }
     let name = request.conf.bridge.as_str();
     let kernel = transaction.kernel();

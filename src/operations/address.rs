@@ -3,16 +3,19 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::faults;
+use super::lease::Leasing;
 use super::perform::perform;
 use super::transaction::Transaction;
 use crate::cni::config::Dns;
 use crate::cni::request::Add;
 use crate::cni::result::{CniResult, Interface};
-use crate::cni::version::CniVersion;
+use crate::dhcp::client::drive::now;
 use crate::error::Error;
 use crate::error::log::{Level, Log};
-use crate::ipam::Delegate;
+use crate::ipam::{Delegate, Delegation};
 use crate::kernel::Kernel;
 use crate::kernel::faults::{no_lock, unseen};
 use crate::kernel::linux::Linux;
@@ -27,10 +30,15 @@ use crate::plan::{self, Plan, gateway, names};
 /// Longest that a failed ADD waits for the IPAM plugin to take its reservation back: a busy node needs seconds to start one.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the IPAM plugin reserves for one attachment.
+/// Who gives the addresses of one attachment, and how far that is.
 pub(super) struct Reservation {
-    delegate: Delegate,
+    giver: Giver,
     state: Cell<State>,
+}
+
+enum Giver {
+    Plugin(Delegate),
+    Lease(Box<Leasing>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,31 +49,67 @@ enum State {
 }
 
 impl Reservation {
-    /// Nothing is reserved yet.
-    pub(super) fn new(delegate: Delegate) -> Self {
-        Self { delegate, state: Cell::new(State::Idle) }
+    /// Nothing is reserved yet; `None` where the config asks for no addresses.
+    ///
+    /// # Errors
+    /// Code 121 where the IPAM plugin is missing; those of [`Leasing::of`].
+    pub(super) async fn find(request: &Add, delegation: &Delegation) -> Result<Option<Self>, Error> {
+        let giver = match Leasing::of(request, delegation).await? {
+            Some(leasing) => Some(Giver::Lease(Box::new(leasing))),
+            None => delegation.find(request.conf.ipam.as_ref())?.map(Giver::Plugin),
+        };
+        Ok(giver.map(|giver| Self { giver, state: Cell::new(State::Idle) }))
     }
 
-    async fn ask(&self, version: CniVersion) -> Result<CniResult, Error> {
+    async fn ask(
+        &self,
+        request: &Add,
+        plan: &Plan,
+        kernel: &mut Linux,
+        until: Instant,
+        log: &Log,
+    ) -> Result<Addresses, Error> {
         self.state.set(State::Asked);
-        let answer = self.delegate.add(version).await;
+        let addresses = match &self.giver {
+            Giver::Plugin(delegate) => delegate.add(request.version).await.map(|answer| (answer, None)),
+            Giver::Lease(leasing) => {
+                let taken = leasing.take(request, plan.mac, kernel, until, log).await;
+                taken.map(|(usage, lease)| (usage.answer(&lease), lease.times.rest(now())))
+            }
+        };
         self.state.set(State::Answered);
-        answer
+        let (answer, lasts) = addresses?;
+        Ok(Addresses { lasts, ..Addresses::new(&request.conf, &answer) })
     }
 
     /// The plugin that is being asked and has not answered.
     pub(super) fn awaited(&self) -> Option<&str> {
-        (self.state.get() == State::Asked).then(|| self.delegate.name())
+        match &self.giver {
+            Giver::Plugin(delegate) => (self.state.get() == State::Asked).then(|| delegate.name()),
+            Giver::Lease(_) => None,
+        }
+    }
+
+    /// Leaves what was given to who keeps it.
+    ///
+    /// # Errors
+    /// Those of [`Leasing::hand_over`].
+    async fn settle(&self, request: &Add, log: &Log) -> Result<(), Error> {
+        match &self.giver {
+            Giver::Plugin(_) => Ok(()),
+            Giver::Lease(leasing) => leasing.hand_over(request, log).await,
+        }
     }
 
     /// Gives back what may have been reserved, within `time`: what is on the node has to be taken back, too.
     ///
     /// # Errors
-    /// Code 121 where the reservation may remain.
+    /// Code 121 or 132 where the reservation may remain.
     pub(super) async fn release(&self, time: Duration) -> Result<(), Error> {
-        match self.state.get() {
-            State::Idle => Ok(()),
-            State::Asked | State::Answered => self.delegate.forward("DEL", time.min(RELEASE_PATIENCE)).await,
+        match (self.state.get(), &self.giver) {
+            (State::Idle, _) => Ok(()),
+            (_, Giver::Plugin(delegate)) => delegate.forward("DEL", time.min(RELEASE_PATIENCE)).await,
+            (_, Giver::Lease(leasing)) => leasing.give_back().await,
         }
     }
 }
@@ -83,7 +127,7 @@ pub(super) async fn prepare(request: &Add, transaction: &mut Transaction<Linux>,
     }
 }
 
-/// Asks for addresses and applies them; completes the result, but for the first three of its `interfaces`.
+/// Asks for addresses until this time and applies them; completes the result, but for the first three of its `interfaces`.
 ///
 /// # Errors
 /// Code 121 for the IPAM plugin, 7 for an address in the way, 124 for what the kernel refuses.
@@ -93,10 +137,10 @@ pub(super) async fn configure(
     reservation: &Reservation,
     transaction: &mut Transaction<Linux>,
     result: &mut CniResult,
+    until: Instant,
     log: &Log,
 ) -> Result<(), Error> {
-    let answer = reservation.ask(request.version).await?;
-    let addresses = Addresses::new(&request.conf, &answer);
+    let addresses = reservation.ask(request, plan, transaction.kernel(), until, log).await?;
     if let Some(gateway) = addresses.own_gateway() {
         return Err(plan::faults::gateway_is_the_containers(request.conf.bridge.as_str(), gateway));
     }
@@ -124,8 +168,9 @@ pub(super) async fn configure(
     if !addresses.gateways.is_empty() {
         result.interfaces.extend(serve(request, &addresses, transaction).await?);
     }
-    if answer.dns != Dns::default() && request.conf.dns.is_none() {
-        result.dns = answer.dns;
+    reservation.settle(request, log).await?;
+    if addresses.dns != Dns::default() && request.conf.dns.is_none() {
+        result.dns = addresses.dns;
     }
     (result.ips, result.routes) = (addresses.ips, addresses.routes);
     Ok(())

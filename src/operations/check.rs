@@ -3,14 +3,17 @@
 use ipnetwork::IpNetwork;
 
 use super::faults;
+use super::lease::is_delegated;
 use crate::cni::request::{Add, Check};
-use crate::cni::result::Ip;
+use crate::cni::result::{CniResult, Ip};
 use crate::error::Error;
 use crate::ipam::Delegation;
 use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::kernel::netns::Netns;
 use crate::kernel::nft;
+use crate::lease::place::Place;
+use crate::lease::record::Record;
 use crate::net::{BridgeSeen, Link, Vlans};
 use crate::plan::addresses::Addresses;
 use crate::plan::names::{self, Label};
@@ -43,6 +46,11 @@ pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(
     differences.extend(container_differences(&mut kernel, add, &link).await?);
     if !differences.is_empty() {
         return Err(faults::differs(&host, &differences));
+    }
+    if let Some(conf) = &add.conf.ipam
+        && !is_delegated(conf, ipam).await
+    {
+        return Ok(());
     }
     match ipam.find(add.conf.ipam.as_ref())? {
         Some(delegate) => delegate.forward("CHECK", add.conf.deadline).await,
@@ -127,13 +135,28 @@ fn own_addresses(add: &Add) -> impl Iterator<Item = &Ip> {
     })
 }
 
+/// What the attachment's lease grants now, where it has one.
+fn lease_of(add: &Add) -> Option<CniResult> {
+    add.conf.ipam.as_ref()?.lease.as_ref()?;
+    let host = names::host_interface(&add.attachment);
+    let record = Record::read(&Place::of_this_process(), &host).ok()??;
+    Some(record.usage.answer(&record.lease))
+}
+
 /// Addresses and routes that the container should have and has not. Other plugins of the chain may have added more.
 async fn address_differences(kernel: &mut Linux, add: &Add, index: u32) -> Result<Vec<String>, Error> {
     let (Some(result), Some(_)) = (&add.previous, &add.conf.ipam) else { return Ok(Vec::new()) };
     let unreadable = |refusal| unseen("the container's addresses", &refusal);
     let ifname = &add.attachment.ifname;
     let found = kernel.container_addresses(index).await.map_err(unreadable)?;
-    let missing = own_addresses(add).filter(|ip| !found.contains(&ip.address));
+    // A lease may have become another one since ADD told its result.
+    let leased = lease_of(add);
+    let result = leased.as_ref().unwrap_or(result);
+    let wanted: Vec<&Ip> = match &leased {
+        Some(leased) => leased.ips.iter().collect(),
+        None => own_addresses(add).collect(),
+    };
+    let missing = wanted.into_iter().filter(|ip| !found.contains(&ip.address));
     let mut differences: Vec<String> =
         missing.map(|ip| format!("{ifname} in the container lacks the address {}", ip.address)).collect();
     for route in Addresses::new(&add.conf, result).route_specs() {

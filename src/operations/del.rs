@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::faults;
+use super::lease::is_delegated;
 use crate::cni::config::Ipam;
 use crate::cni::environment::Attachment;
 use crate::cni::request::Del;
@@ -16,6 +17,9 @@ use crate::kernel::faults::{no_lock, unseen};
 use crate::kernel::linux::Linux;
 use crate::kernel::lock::Lock;
 use crate::kernel::netns::Netns;
+use crate::lease::place::Place;
+use crate::lease::record::Record;
+use crate::lease::release;
 use crate::net::Link;
 use crate::plan::names::{self, ChainedPort, Label};
 use crate::plan::undo::Undo;
@@ -47,10 +51,11 @@ pub async fn del(request: &Del, netns: Option<Netns>, ipam: &Delegation, log: &L
         .map_err(|error| no_lock("attachment", &error))?;
     let mut kernel = Linux::open(netns).map_err(|refusal| unseen("the node's network", &refusal))?;
     let host = names::host_interface(&request.attachment);
-    // The dhcp plugin sends its RELEASE through the link.
+    // A lease is released through the link.
+    let leased = give_back(&host, request.ipam.as_ref(), log).await;
     let link_carries_release = request.ipam.as_ref().is_some_and(Ipam::is_dhcp);
     let mut released = Ok(());
-    if link_carries_release {
+    if link_carries_release && !leased {
         released = release(request.ipam.as_ref(), ipam, log).await;
     }
     let label = remove(&mut kernel, &host).await?;
@@ -68,9 +73,45 @@ pub async fn del(request: &Del, netns: Option<Netns>, ipam: &Delegation, log: &L
     released
 }
 
+/// Gives the attachment's lease back; whether it had one of ours. Nothing that goes wrong here keeps a pod: the lease runs
+/// out at the server by itself.
+async fn give_back(host: &str, ipam: Option<&Ipam>, log: &Log) -> bool {
+    let place = Place::of_this_process();
+    let record = match Record::read(&place, host) {
+        Ok(Some(record)) => record,
+        Ok(None) => return ipam.is_some_and(|ipam| ipam.lease.is_some() && !ipam.is_dhcp()),
+        Err(error) => {
+            log.write(
+                Level::Warn,
+                format_args!("the lease of {host} is not released, its record is bad: {error}"),
+            );
+            let _ = Record::remove(&place, host);
+            return true;
+        }
+    };
+    match release::give_back(&place, &record).await {
+        Ok(None) => {
+            log.write(
+                Level::Info,
+                format_args!("released {} to {}", record.lease.address, record.lease.server),
+            );
+        }
+        Ok(Some(why)) => {
+            log.write(Level::Warn, format_args!("{} was not released: {why}", record.lease.address));
+        }
+        Err(error) => log.write(Level::Warn, format_args!("cannot delete the record of {host}: {error}")),
+    }
+    true
+}
+
 /// Has the IPAM plugin take back its reservation. Where the runtime has stripped the plugin's own keys from the config, its
 /// failure says nothing and would keep the pod for ever.
 async fn release(conf: Option<&Ipam>, ipam: &Delegation, log: &Log) -> Result<(), Error> {
+    if let Some(conf) = conf
+        && !is_delegated(conf, ipam).await
+    {
+        return Ok(());
+    }
     let outcome = match ipam.find(conf) {
         Ok(None) => Ok(()),
         Ok(Some(delegate)) => delegate.forward("DEL", RELEASE_PATIENCE).await,

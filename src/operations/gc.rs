@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::del::{attachment_lock, port_lock, remove};
 use super::faults;
+use super::lease::is_delegated;
 use crate::cni::environment::Attachment;
 use crate::cni::request::Gc;
 use crate::error::Error;
@@ -14,6 +15,9 @@ use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::kernel::lock::Lock;
 use crate::kernel::{Kernel, nft};
+use crate::lease::place::Place;
+use crate::lease::record::Record;
+use crate::lease::release;
 use crate::net::{ContainerId, Link, NetworkName};
 use crate::plan::names::{Label, host_interface};
 use crate::plan::undo::Undo;
@@ -82,6 +86,11 @@ pub async fn collect(kernel: &mut Linux, link: &Link, label: &Label) -> Result<b
         return Ok(false);
     }
     let host = attachment.as_ref().map_or_else(|| link.name.clone(), host_interface);
+    let place = Place::of_this_process();
+    if let Ok(Some(record)) = Record::read(&place, &host) {
+        // Without the word to the server, the lease runs out there by itself.
+        let _ = release::give_back(&place, &record).await;
+    }
     remove(kernel, &host).await.map(|_| true)
 }
 
@@ -104,6 +113,12 @@ pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error>
         }
     }
     remains.extend(collect_orphaned_rules(&mut kernel, log).await);
+    collect_leases(request, log).await;
+    if let Some(ipam_conf) = &request.ipam
+        && !is_delegated(ipam_conf, ipam).await
+    {
+        return if remains.is_empty() { Ok(()) } else { Err(faults::stale_remain(&remains)) };
+    }
     match ipam.find(request.ipam.as_ref()) {
         Ok(Some(delegate)) => {
             remains.extend(
@@ -114,6 +129,29 @@ pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error>
         Err(error) => remains.push(error.msg().to_string()),
     }
     if remains.is_empty() { Ok(()) } else { Err(faults::stale_remain(&remains)) }
+}
+
+/// Gives back the leases of this network whose attachment nobody owns, wherever its links are by now.
+async fn collect_leases(request: &Gc, log: &Log) {
+    let place = Place::of_this_process();
+    for host in Record::hosts(&place).unwrap_or_default() {
+        let Ok(Some(record)) = Record::read(&place, &host) else { continue };
+        let owned = request.valid.iter().any(|attachment| host_interface(attachment) == host);
+        // One that an ADD is just taking is younger than the list of valid ones.
+        let lock = Lock::try_acquire(&port_lock(&host));
+        if owned || record.network != request.network.as_str() || matches!(lock, Ok(None)) {
+            continue;
+        }
+        let told = match release::give_back(&place, &record).await {
+            Ok(told) => told.unwrap_or_else(|| "released".to_string()),
+            Err(error) => error.to_string(),
+        };
+        let address = record.lease.address;
+        log.write(
+            Level::Info,
+            format_args!("collected the lease of {address} of {}: {told}", record.owner()),
+        );
+    }
 }
 
 async fn collect_orphaned_rules(kernel: &mut Linux, log: &Log) -> Vec<String> {

@@ -7,6 +7,7 @@ pub mod check;
 pub mod del;
 mod faults;
 pub mod gc;
+mod lease;
 mod perform;
 mod probe;
 pub mod serve;

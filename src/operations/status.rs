@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::check_uplinks;
+use super::lease::is_delegated;
 use super::probe::question;
 use crate::cni::config::{NetConf, UplinkCheck};
 use crate::cni::request::Status;
@@ -30,6 +31,11 @@ pub async fn status(request: &Status, ipam: &Delegation) -> Result<(), Error> {
         && !answered(&request.conf).await
     {
         return Err(unavailable(error));
+    }
+    if let Some(conf) = &request.conf.ipam
+        && !is_delegated(conf, ipam).await
+    {
+        return super::lease::available(conf).await.map_err(unavailable);
     }
     match ipam.find(request.conf.ipam.as_ref()).map_err(unavailable)? {
         Some(delegate) => delegate.forward("STATUS", request.conf.deadline).await.map_err(unavailable),

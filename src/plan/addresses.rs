@@ -1,10 +1,11 @@
 //! What the IPAM plugin answered, as the container's addresses and routes and the bridge's gateway addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use crate::cni::config::NetConf;
+use crate::cni::config::{Dns, NetConf};
 use crate::cni::result::{CniResult, Ip, Route};
 use crate::plan::spec::RouteSpec;
 use crate::plan::step::Step;
@@ -25,6 +26,10 @@ pub struct Addresses {
     pub addresses: Vec<IpNetwork>,
     /// What the bridge shall carry; empty unless it is the gateway.
     pub gateways: Vec<IpNetwork>,
+    /// What the giver said of DNS.
+    pub dns: Dns,
+    /// How long the addresses are the container's; `None` for ever.
+    pub lasts: Option<Duration>,
 }
 
 impl Addresses {
@@ -50,7 +55,14 @@ impl Addresses {
             let gateway = ip.gateway.and_then(|gateway| IpNetwork::new(gateway, ip.address.prefix()).ok());
             gateways.extend(gateway.filter(|gateway| !gateways.contains(gateway)));
         }
-        Self { addresses: ips.iter().map(|ip| ip.address).collect(), ips, routes, gateways }
+        Self {
+            addresses: ips.iter().map(|ip| ip.address).collect(),
+            ips,
+            routes,
+            gateways,
+            dns: answer.dns.clone(),
+            lasts: None,
+        }
     }
 
     /// Whether the container gets an address of this family.
@@ -66,8 +78,15 @@ impl Addresses {
 
     /// Puts addresses and routes on the container side.
     pub fn steps(&self, ifname: &str) -> Vec<Step> {
-        let mut steps =
-            vec![Step::AddAddresses { ifname: ifname.to_string(), addresses: self.addresses.clone() }];
+        let ifname_of = || ifname.to_string();
+        let leased = |lasts| {
+            let addresses = self.addresses.iter();
+            addresses.map(move |address| Step::LeaseAddress { ifname: ifname_of(), address: *address, lasts })
+        };
+        let mut steps: Vec<Step> = match self.lasts {
+            Some(lasts) => leased(lasts).collect(),
+            None => vec![Step::AddAddresses { ifname: ifname_of(), addresses: self.addresses.clone() }],
+        };
         let routes = self.route_specs().into_iter();
         steps.extend(routes.map(|route| Step::AddRoute { ifname: ifname.to_string(), route }));
         steps

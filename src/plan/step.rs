@@ -1,6 +1,7 @@
 //! The steps that an attachment is made of, as data: our own verbs.
 
 use std::fmt;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
@@ -93,6 +94,15 @@ pub enum Step {
         /// Host addresses with the subnets' prefix lengths.
         addresses: Vec<IpNetwork>,
     },
+    /// Give the container side a leased address, which the kernel takes away when the lease is over.
+    LeaseAddress {
+        /// The container side.
+        ifname: String,
+        /// The address with the subnet's prefix length.
+        address: IpNetwork,
+        /// What is left of the lease.
+        lasts: Duration,
+    },
     /// Add a route in the container.
     AddRoute {
         /// The container side.
@@ -180,6 +190,7 @@ impl Step {
             | Self::RaiseContainer { .. }
             | Self::RaisePort { .. }
             | Self::AddAddresses { .. }
+            | Self::LeaseAddress { .. }
             | Self::AddRoute { .. }
             | Self::Announce { .. }
             | Self::PinMac { .. } => None,
@@ -230,6 +241,7 @@ impl fmt::Display for Step {
             Self::Protect { port, mac, .. } => write!(f, "let only {mac} pass port {port}"),
             Self::SetSysctl(spec) => write!(f, "set {} to {}", spec.key, spec.value),
             Self::AddAddresses { ifname, addresses } => write!(f, "give {ifname} {}", shown(addresses)),
+            Self::LeaseAddress { ifname, address, .. } => write!(f, "give {ifname} the leased {address}"),
             Self::AddRoute { ifname, route } => {
                 write!(f, "add the route to {} over {ifname}", route.destination)?;
                 route.gateways.iter().try_for_each(|gateway| write!(f, " via {gateway}"))

@@ -8,6 +8,7 @@ pub mod guest;
 pub mod ipam;
 pub mod namespace;
 pub mod plugin;
+pub mod server;
 pub mod strace;
 pub mod wire;
 

@@ -67,6 +67,7 @@ impl Lab {
             .set("CNI_NETNS", &netns.to_string_lossy())
             .set("CNI_IFNAME", ifname)
             .set("CNI_PATH", "/usr/lib/cni:/opt/cni/bin")
+            .set("BRIDGE_DHCP_ROOT", &self.files.to_string_lossy())
     }
 
     /// ADD for `net1` of container `c1`.

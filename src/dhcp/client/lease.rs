@@ -14,6 +14,8 @@ use crate::dhcp::reply::Reply;
 const UNSAID: Duration = Duration::from_secs(3600);
 /// Seconds that mean "for ever" (RFC 2131 section 3.3).
 const INFINITE: Duration = Duration::from_secs(u32::MAX as u64);
+/// Longer than any node runs.
+const YEARS: Duration = Duration::from_secs(1 << 33);
 /// Smallest MTU that a server may set (RFC 2132 section 5.1).
 const MTU_MIN: u16 = 68;
 
@@ -224,6 +226,18 @@ impl Times {
         } else {
             Stage::Fresh(Some(renewal))
         }
+    }
+
+    /// What is left of it; `None` for ever.
+    pub fn rest(&self, now: Duration) -> Option<Duration> {
+        self.end().map(|end| end.saturating_sub(now))
+    }
+
+    /// Whether its times can be what [`Lease::read`] made of an answer.
+    pub fn in_order(&self) -> bool {
+        let end = self.lasts.unwrap_or(INFINITE);
+        let reasonable = end <= INFINITE && self.since < YEARS;
+        reasonable && !self.renewal.is_zero() && self.renewal < self.rebinding && self.rebinding < end
     }
 
     /// When the lease ends; `None` for never.
