@@ -254,8 +254,17 @@ impl Drop for Daemon {
 
 #[test]
 fn pod_dhcp() {
+    leases(Site::new("pod-dhcp.yaml"));
+}
+
+#[test]
+fn pod_dhcp_where_the_dhcp_plugins_daemon_runs() {
     let site = Site::new("pod-dhcp.yaml");
     let _daemon = Daemon::start(&site.lab);
+    leases(site);
+}
+
+fn leases(site: Site) {
     site.try_out(|_, pod, result| {
         let address = result["ips"][0]["address"].as_str().unwrap();
         assert!(address.starts_with("10.77.0.1") && address.ends_with("/24"), "{address}");

@@ -2,12 +2,16 @@
 
 mod support;
 
+use std::path::Path;
+
+use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use serde_json::{Value, json};
+use support::fake_server::{self, FakeServer, GRANTED};
 use support::feature::needs_program;
 use support::namespace::Namespace;
 use support::server::{Kind, Server, dnsmasq, isc, kea, udhcpd};
 use support::wire::Capture;
-use support::{Lab, conf, wait_until};
+use support::{Before, Lab, conf, host_side, wait_until};
 
 /// A node whose LAN has a server of this kind.
 fn served(kind: Kind, seconds: u32) -> (Lab, Server) {
@@ -93,4 +97,217 @@ fn isc_dhcpd_leases_and_hears_the_release() {
 #[test]
 fn udhcpd_leases_and_hears_the_release() {
     is_leased_and_released("udhcpd", udhcpd);
+}
+
+fn is_given_again(program: &str, kind: Kind) {
+    if !needs_program(program) {
+        return;
+    }
+    let (lab, _server) = served(kind, 600);
+    let conf = leasing(json!({}));
+    let arguments = |pod: &str| format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod}");
+    let mut first = String::new();
+    for round in 0..20 {
+        let (pod, container) = (lab.pod(), format!("sandbox{round}"));
+        let call = |operation| {
+            lab.call(operation, &conf, &container, pod.path(), "net1").set("CNI_ARGS", &arguments("web-0"))
+        };
+        call("ADD").run().ok();
+        let address = address(&pod);
+        // Others come and stay, so that the next free address is another one each time.
+        let (other, stranger) = (lab.pod(), format!("stranger{round}"));
+        let of_stranger = lab.call("ADD", &conf, &stranger, other.path(), "net1");
+        of_stranger.set("CNI_ARGS", &arguments(&stranger)).run().ok();
+        call("DEL").run().ok();
+        if round == 0 {
+            first = address.clone();
+        }
+        assert_eq!(address, first, "round {round}");
+    }
+}
+
+#[test]
+fn dnsmasq_gives_a_pod_that_comes_back_its_address() {
+    is_given_again("dnsmasq", dnsmasq);
+}
+
+#[test]
+fn kea_gives_a_pod_that_comes_back_its_address() {
+    is_given_again("kea-dhcp4", kea);
+}
+
+#[test]
+fn isc_dhcpd_gives_a_pod_that_comes_back_its_address() {
+    is_given_again("dhcpd", isc);
+}
+
+/// A lab with a server that does what the test says.
+fn faked(answer: impl FnMut(&Message) -> Option<fake_server::Answer> + Send + 'static) -> (Lab, FakeServer) {
+    let lab = Lab::new("");
+    let server = FakeServer::start(&lab.lan, answer);
+    (lab, server)
+}
+
+fn kinds(messages: &[Message]) -> Vec<MessageType> {
+    messages.iter().filter_map(|message| message.opts().msg_type()).collect()
+}
+
+#[test]
+fn an_add_without_a_lease_says_why_and_leaves_nothing() {
+    let silent_behind_the_offer = |message: &Message| {
+        let discover = message.opts().msg_type() == Some(MessageType::Discover);
+        discover.then(|| (2, GRANTED, fake_server::options(600)))
+    };
+    let refusing = |message: &Message| match message.opts().msg_type() {
+        Some(MessageType::Discover) => Some((2, GRANTED, fake_server::options(600))),
+        _ => Some((6, [0; 4], vec![(54, fake_server::SERVER.to_vec()), (56, b"pool is full".to_vec())])),
+    };
+    let without_mask = |message: &Message| {
+        let options = fake_server::options(600).into_iter().filter(|(code, _)| *code != 1).collect();
+        let kind = if message.opts().msg_type() == Some(MessageType::Discover) { 2 } else { 5 };
+        Some((kind, GRANTED, options))
+    };
+    let foreign_client = |_: &Message| {
+        let mut options = fake_server::options(600);
+        options.push((61, b"\0somebody else".to_vec()));
+        Some((2, GRANTED, options))
+    };
+    type Server = Box<dyn FnMut(&Message) -> Option<fake_server::Answer> + Send>;
+    let cases: [(Server, u64, &str); 5] = [
+        (Box::new(|_| None), 110, "no DHCP server answers"),
+        (Box::new(silent_behind_the_offer), 130, "offered 10.77.0.70, but did not confirm it"),
+        (Box::new(refusing), 130, "refused the lease (DHCPNAK): \"pool is full\""),
+        (Box::new(without_mask), 130, "it has no subnet mask (option 1)"),
+        (Box::new(foreign_client), 130, "another client identifier"),
+    ];
+    std::thread::scope(|scope| {
+        for (server, code, words) in cases {
+            scope.spawn(move || is_refused(server, code, words));
+        }
+    });
+}
+
+fn is_refused(
+    server: impl FnMut(&Message) -> Option<fake_server::Answer> + Send + 'static,
+    code: u64,
+    words: &str,
+) {
+    let (lab, _server) = faked(server);
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let mut conf = leasing(json!({}));
+    conf["deadline"] = json!("6s");
+    let said = lab.add(&conf, &pod).error(code);
+    assert!(said.contains(words) && said.contains("DHCPDISCOVER"), "{said}");
+    lab.wait_until_probes_are_gone("br0");
+    before.assert_unchanged(words);
+    assert_eq!(lab.files.join("run/bridge-dhcp/leases").read_dir().into_iter().flatten().count(), 0);
+}
+
+#[test]
+fn a_lease_that_the_add_cannot_use_goes_back_to_the_server() {
+    let (lab, server) = faked(fake_server::generous(600));
+    let pod = lab.pod();
+    // No record, no use of the lease: it would never be released.
+    std::fs::create_dir_all(lab.files.join("run")).unwrap();
+    std::fs::write(lab.files.join("run/bridge-dhcp"), "in the way").unwrap();
+    let before = Before::new(&lab, &pod);
+    let said = lab.add(&leasing(json!({})), &pod).error(132);
+    assert!(said.contains("cannot write the lease's record"), "{said}");
+    before.assert_unchanged("after the failure");
+    wait_until("the release is heard", || kinds(&server.heard()).contains(&MessageType::Release));
+}
+
+#[test]
+fn the_keys_of_ipam_reach_the_wire_and_the_routes() {
+    let (lab, server) = faked(|message: &Message| {
+        let mut options = fake_server::options(600);
+        options.push((121, vec![24, 10, 9, 9, 10, 77, 0, 9, 0, 10, 77, 0, 2]));
+        options.push((6, vec![10, 77, 0, 53]));
+        options.push((15, b"lan.example".to_vec()));
+        options.push((26, vec![5, 120]));
+        let kind = if message.opts().msg_type() == Some(MessageType::Discover) { 2 } else { 5 };
+        Some((kind, GRANTED, options))
+    });
+    let pod = lab.pod();
+    let conf = leasing(json!({
+        "priority": 77,
+        "provide": [{"option": "host-name", "fromArg": "K8S_POD_NAME"}, {"option": "60", "value": "ours"}],
+        "request": [{"option": "26"}],
+    }));
+    let call = lab.call("ADD", &conf, "c1", pod.path(), "net1");
+    let result = call.set("CNI_ARGS", "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0").run().ok();
+    assert_eq!(result["dns"], json!({"nameservers": ["10.77.0.53"], "domain": "lan.example"}));
+    let routes = pod.run("ip route show");
+    assert!(routes.contains("10.9.9.0/24 via 10.77.0.9 dev net1 metric 77 mtu 1400"), "{routes}");
+    assert!(routes.contains("default via 10.77.0.2 dev net1 metric 77 mtu 1400"), "{routes}");
+    let heard = server.heard();
+    assert_eq!(kinds(&heard), [MessageType::Discover, MessageType::Request]);
+    for message in &heard {
+        let option = |code: u8| message.opts().get(OptionCode::from(code)).cloned();
+        assert_eq!(option(61), Some(DhcpOption::ClientIdentifier(b"\0shop/web-0/net1".to_vec())));
+        assert_eq!(option(12), Some(DhcpOption::Hostname("web-0".into())));
+        assert_eq!(option(60), Some(DhcpOption::ClassIdentifier(b"ours".to_vec())));
+    }
+}
+
+#[test]
+fn suppressed_gateways_leave_the_other_routes() {
+    let (lab, _server) = faked(fake_server::generous(600));
+    let pod = lab.pod();
+    let result = lab.add(&leasing(json!({"suppress": ["gateway"]})), &pod).ok();
+    assert_eq!((&result["ips"][0]["gateway"], &result["routes"]), (&Value::Null, &Value::Null));
+    assert_eq!(pod.run("ip route show default"), "");
+}
+
+#[test]
+fn machines_and_gateways_are_refused_with_what_to_do_instead() {
+    let (lab, server) = faked(fake_server::generous(600));
+    let pod = lab.pod();
+    let machine = lab.call("ADD", &leasing(json!({})), "c1", pod.path(), "net1");
+    let machine = machine.set("CNI_ARGS", "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=virt-launcher-db-x7k2p");
+    let said = machine.run().error(7);
+    assert!(said.contains("disableContainerInterface"), "{said}");
+    let mut gateway = leasing(json!({}));
+    gateway["isDefaultGateway"] = true.into();
+    assert!(lab.add(&gateway, &pod).error(7).contains("router of its own"));
+    let said = lab.add(&leasing(json!({"requireAgent": true})), &pod).error(131);
+    assert!(said.contains("bridge-dhcp agent"), "{said}");
+    assert!(server.heard().is_empty());
+}
+
+#[test]
+fn nobody_renewing_is_told_and_the_kernel_ends_the_lease() {
+    let (lab, _server) = faked(fake_server::generous(3));
+    let pod = lab.pod();
+    let outcome = lab.add(&leasing(json!({})), &pod);
+    assert!(outcome.stderr.contains("nobody renews the DHCP lease"), "{}", outcome.stderr);
+    outcome.ok();
+    assert_eq!(address(&pod), "10.77.0.70");
+    wait_until("the address ends with the lease", || address(&pod).is_empty());
+    lab.del(&leasing(json!({})), &pod).ok();
+}
+
+#[test]
+fn a_detached_pod_needs_no_namespace_and_no_good_record() {
+    let (lab, server) = faked(fake_server::generous(600));
+    let conf = leasing(json!({}));
+    let record = lab.files.join(format!("run/bridge-dhcp/leases/{}.json", host_side("c1", "net1")));
+    for spoil in ["", "{", "{\"format\":1}", &"[".repeat(70_000)] {
+        let pod = lab.pod();
+        lab.add(&conf, &pod).ok();
+        assert!(record.exists());
+        if !spoil.is_empty() {
+            std::fs::write(&record, spoil).unwrap();
+        }
+        lab.del(&conf, &pod).ok();
+        assert!(!record.exists() && !lab.node.has(&host_side("c1", "net1")));
+    }
+    let pod = lab.pod();
+    lab.add(&conf, &pod).ok();
+    drop(pod);
+    lab.call("DEL", &conf, "c1", Path::new("/run/netns/gone"), "net1").run().ok();
+    assert!(!record.exists());
+    let released = kinds(&server.heard()).iter().filter(|kind| **kind == MessageType::Release).count();
+    assert_eq!(released, 1, "the one whose record and namespace were there");
 }

@@ -172,3 +172,157 @@ impl Record {
 fn file_name(host: &str) -> String {
     format!("{host}{SUFFIX}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::dhcp::client::lease::Times;
+    use crate::lease::memory;
+
+    const HOST: &str = "veth0123456789a";
+
+    /// A place of the test's own, deleted with the value.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> (Self, Place) {
+            let folder = std::env::temp_dir().join(format!("bridge-dhcp-{}-{name}", std::process::id()));
+            let place = Place::below(&folder);
+            (Self(folder), place)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn record() -> Record {
+        let secs = Duration::from_secs;
+        let lease = Lease {
+            address: Ipv4Addr::new(10, 77, 0, 50),
+            prefix: 24,
+            routers: vec![Ipv4Addr::new(10, 77, 0, 1)],
+            routes: Vec::new(),
+            classless: false,
+            name_servers: Vec::new(),
+            domain: Some("lan".into()),
+            search: Vec::new(),
+            mtu: None,
+            server: Ipv4Addr::new(10, 77, 0, 1),
+            hop: [2; 6],
+            times: Times { since: secs(9), lasts: Some(secs(600)), renewal: secs(300), rebinding: secs(525) },
+        };
+        let identity = Identity {
+            chaddr: MacAddress::local([7; 6]),
+            client_id: b"\0shop/web-0/net1".to_vec(),
+            broadcast: false,
+            requested: vec![1, 3],
+            provided: vec![(12, b"web-0".to_vec())],
+        };
+        let owner = Owner {
+            host: HOST.into(),
+            netns: "/run/netns/x".into(),
+            ifname: "net1".into(),
+            network: "lan".into(),
+            container: "c1".into(),
+            pod: Some("shop/web-0".into()),
+        };
+        Record::new(owner, &identity, Use { priority: Some(7), ..Use::default() }, lease)
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_only_root_may_read_it() {
+        let (_scratch, place) = Scratch::new("written");
+        assert_eq!(Record::read(&place, HOST).unwrap(), None);
+        record().write(&place).unwrap();
+        record().write(&place).unwrap();
+        assert_eq!(Record::read(&place, HOST).unwrap(), Some(record()));
+        assert_eq!(Record::hosts(&place).unwrap(), [HOST]);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&place.leases()), mode(&place.leases().join(file_name(HOST)))), (0o700, 0o600));
+        Record::remove(&place, HOST).unwrap();
+        Record::remove(&place, HOST).unwrap();
+        assert_eq!(Record::hosts(&place).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_cannot_be_a_record_of_ours_is_told_and_not_used() {
+        let (_scratch, place) = Scratch::new("hostile");
+        record().write(&place).unwrap();
+        let file = place.leases().join(file_name(HOST));
+        let good: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let changes: [(&str, Value); 9] = [
+            ("/format", json!(2)),
+            ("/host", json!("veth0123456789b")),
+            ("/mac", json!([1, 0, 0, 0, 0, 0])),
+            ("/client_id", json!(vec![0; 256])),
+            ("/lease/address", json!("127.0.0.1")),
+            ("/lease/prefix", json!(33)),
+            ("/lease/times/renewal", json!({"secs": 600, "nanos": 0})),
+            ("/lease/name_servers", json!(vec!["10.0.0.1"; 300])),
+            ("/lease/address", json!("not one")),
+        ];
+        for (pointer, value) in changes {
+            let mut changed = good.clone();
+            *changed.pointer_mut(pointer).unwrap() = value;
+            std::fs::write(&file, changed.to_string()).unwrap();
+            assert!(Record::read(&place, HOST).is_err(), "{pointer}");
+        }
+        std::fs::write(&file, vec![b' '; 1 << 20]).unwrap();
+        assert!(Record::read(&place, HOST).unwrap_err().to_string().contains("larger"));
+        std::fs::write(&file, good.to_string()).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o622)).unwrap();
+        assert!(Record::read(&place, HOST).is_err(), "others may write it");
+        std::fs::remove_file(&file).unwrap();
+        symlink("/etc/passwd", &file).unwrap();
+        assert!(Record::read(&place, HOST).is_err(), "a link");
+    }
+
+    #[test]
+    fn nothing_is_written_where_others_may_write() {
+        let (scratch, place) = Scratch::new("open");
+        std::fs::create_dir_all(place.leases()).unwrap();
+        std::fs::set_permissions(place.leases(), PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(record().write(&place).is_err());
+        std::fs::remove_dir(place.leases()).unwrap();
+        symlink(&scratch.0, place.leases()).unwrap();
+        assert!(record().write(&place).is_err(), "a link");
+    }
+
+    #[test]
+    fn the_last_address_of_an_identity_is_remembered_and_nothing_else_taken_for_it() {
+        let (_scratch, place) = Scratch::new("memory");
+        let address = Ipv4Addr::new(10, 77, 0, 50);
+        assert_eq!(memory::recall(&place, b"one"), None);
+        memory::remember(&place, b"one", address).unwrap();
+        memory::remember(&place, b"one", address).unwrap();
+        assert_eq!((memory::recall(&place, b"one"), memory::recall(&place, b"two")), (Some(address), None));
+        for entry in place.addresses().read_dir().unwrap() {
+            std::fs::write(entry.unwrap().path(), "10.77.0.50 and more").unwrap();
+        }
+        assert_eq!(memory::recall(&place, b"one"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_content_is_read_without_harm(at in 0usize..600, byte in any::<u8>(), cut in 0usize..700) {
+            let mut content = serde_json::to_vec(&record()).unwrap();
+            let length = content.len();
+            content[at % length] = byte;
+            content.truncate(cut.max(1));
+            if let Ok(record) = serde_json::from_slice::<Record>(&content) {
+                let _ = record.contradiction(HOST);
+            }
+        }
+    }
+}

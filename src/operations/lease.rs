@@ -31,8 +31,9 @@ use crate::net::MacAddress;
 use crate::plan::names;
 use crate::probe::probe;
 
-/// What is kept of the time for the words when no lease comes.
+/// What is kept of the time for the words when no lease comes, and what the probe's verdict takes beyond its own time.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+const VERDICT: Duration = Duration::from_millis(500);
 /// Longest that the incumbent's daemon is waited for.
 const DAEMON_PATIENCE: Duration = Duration::from_millis(500);
 /// Why nobody renews.
@@ -211,7 +212,7 @@ async fn ask(
     let diagnosing = async {
         sleep_until(half).await;
         let wanted = request.conf.dhcp_probe.clone().unwrap_or_default();
-        probe(&question(&request.conf, &wanted, Some(mac), until)).await
+        probe(&question(&request.conf, &wanted, Some(mac), until - VERDICT)).await
     };
     tokio::pin!(diagnosing);
     let mut diagnosis = None;

@@ -151,6 +151,7 @@ mod tests {
                 | Step::RaiseContainer { .. }
                 | Step::RaisePort { .. }
                 | Step::AddAddresses { .. }
+                | Step::LeaseAddress { .. }
                 | Step::AddRoute { .. }
                 | Step::Announce { .. }
                 | Step::PinMac { .. } => true,
@@ -217,6 +218,8 @@ mod tests {
             before: Some("1".into()),
         }));
         steps.extend(addresses.steps("net1"));
+        let lasts = Some(std::time::Duration::from_secs(60));
+        steps.extend(Addresses { lasts, routes: Vec::new(), ..addresses.clone() }.steps("net1"));
         steps.push(Step::Announce { ifname: "net1".into(), mac });
         steps.push(Step::Masquerade { port: port.clone(), addresses: addresses.addresses.clone() });
         let vlans = VlanSpec { port, native: 5, tagged: Vec::new(), remove: None };

@@ -12,7 +12,7 @@ pub mod uplink;
 
 use std::time::Duration;
 
-use crate::cni::config::{Ipam, NetConf};
+use crate::cni::config::NetConf;
 use crate::cni::request::Add;
 use crate::error::{Code, Error};
 use crate::net::{BridgeSeen, Link, MacAddress, Stp, Vlans};
@@ -106,7 +106,9 @@ pub fn usable_bridge<'a>(name: &str, vlans: Option<&Vlans>, seen: &'a BridgeSeen
 pub fn validate_forwarding(conf: &NetConf, seen: &BridgeSeen) -> Result<(), Error> {
     let BridgeSeen::Present(bridge) = seen else { return Ok(()) };
     match forward_delay(bridge) {
-        Some(delay) if delay >= conf.deadline && conf.ipam.as_ref().is_some_and(Ipam::is_dhcp) => {
+        Some(delay)
+            if delay >= conf.deadline && conf.ipam.as_ref().is_some_and(|ipam| ipam.lease.is_some()) =>
+        {
             Err(faults::too_slow_for_dhcp(&bridge.name, delay, conf.deadline))
         }
         _ => Ok(()),

@@ -2,6 +2,7 @@
 //! Everything that a test makes goes away with the values that hold it, also when the test fails.
 
 pub mod examples;
+pub mod fake_server;
 pub mod faulty;
 pub mod feature;
 pub mod guest;

@@ -46,6 +46,11 @@ impl Namespace {
         &self.name
     }
 
+    /// The same namespace under another value, which does not remove it.
+    pub fn handle(&self) -> Handle {
+        Handle(self.file.try_clone().unwrap())
+    }
+
     /// The path that CNI_NETNS carries.
     pub fn path(&self) -> &Path {
         &self.path
@@ -53,13 +58,7 @@ impl Namespace {
 
     /// Runs `work` in a thread inside the namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(&self.file, CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            thread.join().unwrap()
-        })
+        enter(&self.file, work)
     }
 
     /// Carries out several lines for `ip -batch` in one process; none may fail.
@@ -171,6 +170,26 @@ impl Namespace {
         ];
         Snapshot(parts.join("\n"))
     }
+}
+
+/// A namespace that another value removes.
+pub struct Handle(File);
+
+impl Handle {
+    /// Runs `work` in a thread inside the namespace.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        enter(&self.0, work)
+    }
+}
+
+fn enter<T: Send>(file: &File, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    })
 }
 
 impl Drop for Namespace {

@@ -152,7 +152,8 @@ pub fn bound_socket(interface: &str) -> Option<OwnedFd> {
     bind(socket.as_raw_fd(), &address).ok().map(|()| socket)
 }
 
-fn send_here(interface: &str, frame: &[u8]) -> bool {
+/// The same in the namespace of the calling thread.
+pub fn send_here(interface: &str, frame: &[u8]) -> bool {
     bound_socket(interface).is_some_and(|socket| send(socket.as_raw_fd(), frame, MsgFlags::empty()).is_ok())
 }
 
