@@ -1,6 +1,6 @@
 //! A pod's lease, from the DHCP servers that people run: taken in ADD, used as it was granted, given back in DEL.
 
-mod support;
+use crate::support;
 
 use std::path::Path;
 

@@ -21,6 +21,7 @@ mod gc;
 mod install;
 mod ipam;
 mod kill;
+mod lease;
 mod like_bridge;
 mod locks;
 mod nft_guard;
