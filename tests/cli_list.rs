@@ -126,13 +126,55 @@ fn gc_by_hand_removes_what_no_named_container_owns() {
     assert!(there("c1", "net1") && there("c1", "net2") && !there("c2", "net3"));
 
     let kept = by_hand(&lab, &["gc", "--valid", "-"], "c1\n");
-    assert_eq!(text(&kept.stdout), "no stale attachments\n");
+    assert_eq!(text(&kept.stdout), "no stale attachments (2 kept)\n");
     assert!(there("c1", "net1") && there("c1", "net2"));
     let list = json!([{"containerID": "c1", "ifname": "net2"}]).to_string();
     assert!(by_hand(&lab, &["gc", "--valid", "-"], &list).status.success());
     assert!(!there("c1", "net1") && there("c1", "net2"));
-    assert!(by_hand(&lab, &["gc", "--valid", "-"], "[]").status.success());
+    assert!(by_hand(&lab, &["gc", "--valid", "-", "--force"], "[]").status.success());
     assert!(!there("c1", "net2") && lab.node.has("ens192"));
+}
+
+#[test]
+fn gc_refuses_where_no_attachment_would_stay() {
+    let lab = Lab::new("");
+    let _pod = attach_three(&lab);
+    let before = lab.snapshot();
+    for (words, input) in [
+        (&["gc", "--keep", "nosuch"][..], ""),
+        (&["gc", "--valid", "-"], "0123456789abc\nfedcba9876543\n"),
+        (&["gc", "--valid", "-"], "[]"),
+        (&["gc", "--valid", "-", "--json"], r#"[{"containerID": "c1", "ifname": "net9"}]"#),
+    ] {
+        let output = by_hand(&lab, words, input);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        assert!(said.contains("nothing was removed") && said.contains("--force"), "{words:?}: {said}");
+    }
+    lab.snapshot().assert_same(&before, "afterwards");
+    let dry = by_hand(&lab, &["gc", "--keep", "nosuch", "--dry-run"], "");
+    assert!(text(&dry.stdout).contains("without --dry-run this needs --force"), "{}", text(&dry.stdout));
+    assert!(by_hand(&lab, &["gc", "--keep", "c1"], "").status.success(), "c1 stays");
+    assert!(by_hand(&lab, &["gc", "--keep", "nosuch", "--force"], "").status.success());
+    assert_eq!(
+        text(&by_hand(&lab, &["gc", "--keep", "nosuch"], "").stdout),
+        "no stale attachments (0 kept)\n"
+    );
+}
+
+#[test]
+fn a_list_of_another_form_is_refused_with_the_right_one() {
+    let lab = Lab::empty();
+    for (input, part) in [
+        ("# live pods\nc1\n", "no comments"),
+        ("POD ID   CREATED   STATE\nc1  now  Ready\n", "no table"),
+        (r#"["c1"]"#, "its elements are not"),
+    ] {
+        let output = by_hand(&lab, &["gc", "--valid", "-"], input);
+        assert_eq!(output.status.code(), Some(2), "{input}");
+        assert!(text(&output.stderr).contains(part), "{input}: {}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("cni.dev"), "{input}");
+    }
 }
 
 #[test]
@@ -172,7 +214,7 @@ fn what_gc_could_not_remove_shows_in_its_exit_status() {
         }
         let inject = format!("inject=sendto:error=EPERM:when={number}");
         let traced = ["-f", "-qq", "-o", "/dev/null", "-e", &inject, &executable()];
-        let words = [&traced[..], &["gc", "--keep", "c2", "--json"]].concat();
+        let words = [&traced[..], &["gc", "--keep", "c2", "--force", "--json"]].concat();
         let output = lab.node.pipe("strace", &words, "");
         let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         if shown["stale"][0]["outcome"] == "failed" {

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::net::{ContainerId, InterfaceName, Link, NetworkName};
-use crate::operations::gc::{Valid, collect, orphaned_rules, remove_rules, stale};
+use crate::operations::gc::{Valid, collect, orphaned_rules, remove_rules, sorted_out};
 use crate::plan::names::Label;
 
 const LONG: &str = "\
@@ -25,13 +25,16 @@ interface. From the kernel alone these look like live ones, so the containers th
 
   crictl pods -q --state ready | bridge-dhcp gc --valid - --dry-run
 
-nftables rules of ports that have vanished are collected, too.";
+nftables rules of ports that have vanished are collected, too.
+
+Where none of the attachments would stay, gc refuses: most likely the list is another node's, or names containers instead
+of pod sandboxes. A pod that is being started may not be listed yet: collect what is still stale a minute later.";
 
 const HELP: &str = "\
 FILE of --valid is either JSON, a list of {\"containerID\": ..., \"ifname\": ...} as in cni.dev/valid-attachments, or text with
-one CONTAINERID or CONTAINERID/IFNAME in each line.
+one CONTAINERID or CONTAINERID/IFNAME in each line. CONTAINERID is the pod sandbox's, in full.
 
---json prints {\"dryRun\": bool, \"stale\": [...], \"rules\": [...]}: stale attachments, each with hostInterface, network, container,
+--json prints {\"dryRun\": bool, \"kept\": N, \"stale\": [...], \"rules\": [...]}: stale attachments, each with hostInterface, network, container,
 interface, pod (null where unknown), and rules of vanished ports, each with hostInterface; both with outcome: \"would remove\",
 \"removed\", \"in use\" (an ADD is running) or \"failed\", then with error.
 
@@ -51,6 +54,9 @@ pub struct Gc {
     /// Only attachments of this CNI network
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
+    /// Remove them also where no attachment at all would stay
+    #[arg(long)]
+    force: bool,
     /// Show what would be removed, remove nothing
     #[arg(long)]
     dry_run: bool,
@@ -80,6 +86,8 @@ impl Fate {
 /// What was found.
 #[derive(Default)]
 struct Swept {
+    /// How many attachments stay.
+    kept: usize,
     attachments: Vec<(Link, Label, Fate)>,
     /// nftables rules, by the port that has vanished.
     rules: Vec<(String, Fate)>,
@@ -97,14 +105,14 @@ impl Gc {
                 .ok_or_else(|| Failure::Usage(format!("--network {name:?} is not the name of a CNI network")))
         });
         let network = network.transpose()?;
-        let swept = block_on(sweep(network.as_ref(), &valid, self.dry_run))?;
+        let swept = block_on(self.sweep(network.as_ref(), &valid))?;
         let open = |fate: &Fate| matches!(fate, Fate::WouldRemove | Fate::Failed(_));
         let left = swept.attachments.iter().any(|(.., fate)| open(fate))
             || swept.rules.iter().any(|(_, fate)| open(fate));
         if self.json {
             let stale: Vec<Value> = swept.attachments.iter().map(attachment_json).collect();
             let rules: Vec<Value> = swept.rules.iter().map(rules_json).collect();
-            print_json(&json!({"dryRun": self.dry_run, "stale": stale, "rules": rules}))?;
+            print_json(&json!({"dryRun": self.dry_run, "kept": swept.kept, "stale": stale, "rules": rules}))?;
         } else {
             print(to_text(&swept, Palette::stdout()))?;
         }
@@ -128,6 +136,48 @@ impl Gc {
         }
         Ok(valid)
     }
+
+    async fn sweep(&self, network: Option<&NetworkName>, valid: &Valid) -> Result<Swept, Failure> {
+        let mut kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+        let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
+        let (stale, kept) = sorted_out(labelled, network, valid);
+        if kept.is_empty() && !self.dry_run && !self.force {
+            refuse_all(&stale)?;
+        }
+        let mut swept = Swept { kept: kept.len(), ..Swept::default() };
+        for (link, label) in stale {
+            let fate = match self.dry_run {
+                true => Fate::WouldRemove,
+                false => Fate::of(collect(&mut kernel, &link, &label).await),
+            };
+            swept.attachments.push((link, label, fate));
+        }
+        swept.attachments.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
+        for port in orphaned_rules(&kernel).await? {
+            let fate = match self.dry_run {
+                true => Fate::WouldRemove,
+                false => Fate::of(remove_rules(&mut kernel, &port).await),
+            };
+            swept.rules.push((port, fate));
+        }
+        Ok(swept)
+    }
+}
+
+/// A list that names none of the attachments is more likely to be a wrong one than all pods are to be gone.
+fn refuse_all(stale: &[(Link, Label)]) -> Result<(), Failure> {
+    let Some((_, example)) = stale.first() else { return Ok(()) };
+    let shown = match stale.len() {
+        1 => "the only attachment".to_string(),
+        count => format!("none of the {count} attachments"),
+    };
+    let verb = if stale.len() == 1 { "is not" } else { "is" };
+    let fact = format!("{shown} {verb} in the list of valid ones: nothing was removed");
+    let remedy = format!(
+        "remedy: list pod sandboxes of this node by their full ids, such as {}: crictl pods -q --state ready; --force, if really no pod lives",
+        harmless(&example.container)
+    );
+    Err(Failure::Failed(fact, Some(remedy)))
 }
 
 fn contents(path: &str) -> Result<String, Failure> {
@@ -136,7 +186,7 @@ fn contents(path: &str) -> Result<String, Failure> {
         "-" => std::io::stdin().lock().read_to_string(&mut text).map(drop),
         _ => std::fs::read_to_string(path).map(|read| text = read),
     };
-    outcome.map(|()| text).map_err(|error| Failure::Usage(format!("--valid {path}: cannot be read: {error}")))
+    outcome.map(|()| text).map_err(|error| Failure::Usage(format!("--valid {path} cannot be read: {error}")))
 }
 
 /// Reads a list of valid attachments. An empty text is an error rather than an empty list: it is what a failed command
@@ -145,29 +195,37 @@ fn parse(path: &str, text: &str) -> Result<Valid, Failure> {
     let wrong = |why: String| Failure::Usage(format!("--valid {path}: {why}"));
     if text.trim_start().starts_with(['[', '{']) {
         let value = serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
-        return from_json(value).map_err(|error| wrong(error.msg().to_string()));
+        return from_json(value).map_err(wrong);
     }
     let mut valid = Valid::default();
     for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
         keep(&mut valid, line).map_err(|why| wrong(format!("line {} {why}", number + 1)))?;
     }
     if valid.is_empty() {
-        return Err(wrong("is empty; to say that no container lives, give the JSON list []".into()));
+        return Err(wrong(
+            "is empty; to say that no container lives, give the JSON list [], and --force".into(),
+        ));
     }
     Ok(valid)
 }
 
 /// Reads the list as GC does: by itself, or out of a config.
-fn from_json(value: Value) -> Result<Valid, Error> {
-    let object = match value {
-        Value::Object(object) => object,
-        list => Map::from_iter([("cni.dev/valid-attachments".to_string(), list)]),
+fn from_json(value: Value) -> Result<Valid, String> {
+    let (object, by_itself) = match value {
+        Value::Object(object) => (object, false),
+        list => (Map::from_iter([("cni.dev/valid-attachments".to_string(), list)]), true),
     };
-    Ok(valid_attachments(&object)?.iter().collect())
+    let attachments = valid_attachments(&object).map_err(|error| match by_itself {
+        // The file has no such key that could be named.
+        true => "its elements are not {\"containerID\": ..., \"ifname\": ...}; containers alone go one in each line".into(),
+        false => error.msg().to_string(),
+    })?;
+    Ok(attachments.iter().collect())
 }
 
 fn keep(valid: &mut Valid, text: &str) -> Result<(), &'static str> {
-    const WRONG: &str = "is not CONTAINERID or CONTAINERID/IFNAME";
+    const WRONG: &str =
+        "is not CONTAINERID or CONTAINERID/IFNAME, as `crictl pods -q` prints them: no table, no comments";
     match text.split_once('/') {
         None => valid.insert_container(&ContainerId::parse(text).ok_or(WRONG)?),
         Some((container, ifname)) => valid.insert(&Attachment {
@@ -176,28 +234,6 @@ fn keep(valid: &mut Valid, text: &str) -> Result<(), &'static str> {
         }),
     }
     Ok(())
-}
-
-async fn sweep(network: Option<&NetworkName>, valid: &Valid, dry_run: bool) -> Result<Swept, Failure> {
-    let mut kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
-    let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
-    let mut swept = Swept::default();
-    for (link, label) in stale(labelled, network, valid) {
-        let fate = match dry_run {
-            true => Fate::WouldRemove,
-            false => Fate::of(collect(&mut kernel, &link, &label).await),
-        };
-        swept.attachments.push((link, label, fate));
-    }
-    swept.attachments.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
-    for port in orphaned_rules(&kernel).await? {
-        let fate = match dry_run {
-            true => Fate::WouldRemove,
-            false => Fate::of(remove_rules(&mut kernel, &port).await),
-        };
-        swept.rules.push((port, fate));
-    }
-    Ok(swept)
 }
 
 fn outcome(fate: &Fate) -> (&'static str, Tone) {
@@ -239,7 +275,7 @@ fn to_text(swept: &Swept, palette: Palette) -> String {
         .map(|(port, fate)| (fate, port.clone(), "which is gone: its nftables rules".into()));
     let all: Vec<(&Fate, String, String)> = attachments.chain(rules).collect();
     if all.is_empty() {
-        return "no stale attachments\n".to_string();
+        return format!("no stale attachments ({} kept)\n", swept.kept);
     }
     let row = |(fate, port, what): &(&Fate, String, String)| {
         let error = if let Fate::Failed(error) = fate { error.msg() } else { "" };
@@ -251,7 +287,16 @@ fn to_text(swept: &Swept, palette: Palette) -> String {
         let (word, tone) = outcome(fate);
         format!("{}{}\n", palette.paint(tone, word), line.strip_prefix(word).unwrap_or(line))
     });
-    lines.collect()
+    lines.collect::<String>() + &ending(swept)
+}
+
+/// What a dry run says of the real one.
+fn ending(swept: &Swept) -> String {
+    let would = swept.attachments.iter().any(|(.., fate)| matches!(fate, Fate::WouldRemove));
+    match swept.kept {
+        0 if would => "none would stay: without --dry-run this needs --force\n".into(),
+        kept => format!("{kept} kept\n"),
+    }
 }
 
 #[cfg(test)]
@@ -266,7 +311,7 @@ mod tests {
         let network = NetworkName::parse("lan").unwrap();
         let label = Label::new(&network, &attachment, None, false, None);
         let link = crate::net::Link::plain("veth0");
-        stale(vec![(link, label)], None, &parse("f", text).unwrap()).is_empty()
+        sorted_out(vec![(link, label)], None, &parse("f", text).unwrap()).0.is_empty()
     }
 
     #[test]

@@ -63,15 +63,17 @@ impl<'a> FromIterator<&'a Attachment> for Valid {
     }
 }
 
-/// Of the attachments on the node, those of the network (of all networks where it is `None`) that nobody may keep.
-pub fn stale(
-    labelled: Vec<(Link, Label)>,
-    network: Option<&NetworkName>,
-    valid: &Valid,
-) -> Vec<(Link, Label)> {
+/// Attachments, each with its host side.
+pub type Labelled = Vec<(Link, Label)>;
+
+/// The attachments on the node that somebody may keep are the second; of the others those of the network (of all networks
+/// where it is `None`) are the first.
+pub fn sorted_out(labelled: Labelled, network: Option<&NetworkName>, valid: &Valid) -> (Labelled, Labelled) {
     let network = network.map(Label::network_field);
-    let concerned = |label: &Label| network.as_ref().is_none_or(|network| *network == label.network);
-    labelled.into_iter().filter(|(_, label)| concerned(label) && !valid.covers(label)).collect()
+    let (kept, mut stale): (Labelled, Labelled) =
+        labelled.into_iter().partition(|(_, label)| valid.covers(label));
+    stale.retain(|(_, label)| network.as_ref().is_none_or(|network| *network == label.network));
+    (stale, kept)
 }
 
 /// Removes a stale attachment; `false` where an ADD for it is still running: such a one is younger than the list of
@@ -103,7 +105,8 @@ pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error>
     let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
     let valid = request.valid.iter().collect();
     let mut remains = Vec::new();
-    for (link, label) in stale(labelled, Some(&request.network), &valid) {
+    let (stale, _) = sorted_out(labelled, Some(&request.network), &valid);
+    for (link, label) in stale {
         match collect(&mut kernel, &link, &label).await {
             Ok(true) => {
                 log.write(Level::Info, format_args!("collected {} of {}", link.name, label.owner()));
