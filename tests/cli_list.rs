@@ -28,7 +28,9 @@ fn attach_three(lab: &Lab) -> Namespace {
     {
         let asked = vm_conf(json!({"name": network}));
         let call = lab.call("ADD", &asked, container, pod.path(), ifname);
-        call.set("CNI_ARGS", "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=vm-1;MAC=02:00:00:00:00:01").run().ok();
+        let mac = format!("02:00:00:00:00:0{}", &ifname[3..]);
+        let arguments = format!("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=vm-1;MAC={mac}");
+        call.set("CNI_ARGS", &arguments).run().ok();
         lab.node.ip(&format!("link set {} down", host_side(container, ifname)));
     }
     pod

@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::net::{ContainerId, InterfaceName, Link, NetworkName};
-use crate::operations::gc::{Valid, collect, orphaned_rules, remove_rules, sorted_out};
-use crate::plan::names::Label;
+use crate::operations::gc::{Sorted, Valid, collect, orphaned_rules, remove_rules, sorted_out};
+use crate::plan::owner::Owned;
 
 const LONG: &str = "\
 Remove attachments that no container owns any more
@@ -34,9 +34,10 @@ const HELP: &str = "\
 FILE of --valid is either JSON, a list of {\"containerID\": ..., \"ifname\": ...} as in cni.dev/valid-attachments, or text with
 one CONTAINERID or CONTAINERID/IFNAME in each line. CONTAINERID is the pod sandbox's, in full.
 
---json prints {\"dryRun\": bool, \"kept\": N, \"stale\": [...], \"rules\": [...]}: stale attachments, each with hostInterface, network, container,
-interface, pod (null where unknown), and rules of vanished ports, each with hostInterface; both with outcome: \"would remove\",
-\"removed\", \"in use\" (an ADD is running) or \"failed\", then with error.
+--json prints {\"dryRun\": bool, \"kept\": N, \"stale\": [...], \"undecided\": [...], \"rules\": [...]}: stale attachments, each with
+hostInterface, network, container, interface, pod (null where unknown), and rules of vanished ports, each with hostInterface; both
+with outcome: \"would remove\", \"removed\", \"in use\" (an ADD is running) or \"failed\", then with error. Undecided links stay, each
+with hostInterface and reason: it looks like an attachment's, or is one's of which the alias does not say whose any more.
 
 Exit status: 0 nothing is left to remove, or --dry-run found nothing; 1 something could not be removed, or --dry-run found
 something; 2 the command line is wrong.";
@@ -88,7 +89,9 @@ impl Fate {
 struct Swept {
     /// How many attachments stay.
     kept: usize,
-    attachments: Vec<(Link, Label, Fate)>,
+    attachments: Vec<(Link, Owned, Fate)>,
+    /// What stays, and why.
+    undecided: Vec<(Link, &'static str)>,
     /// nftables rules, by the port that has vanished.
     rules: Vec<(String, Fate)>,
 }
@@ -112,7 +115,13 @@ impl Gc {
         if self.json {
             let stale: Vec<Value> = swept.attachments.iter().map(attachment_json).collect();
             let rules: Vec<Value> = swept.rules.iter().map(rules_json).collect();
-            print_json(&json!({"dryRun": self.dry_run, "kept": swept.kept, "stale": stale, "rules": rules}))?;
+            let undecided = swept.undecided.iter();
+            let undecided: Vec<Value> =
+                undecided.map(|(link, why)| json!({"hostInterface": link.name, "reason": why})).collect();
+            print_json(&json!({
+                "dryRun": self.dry_run, "kept": swept.kept, "stale": stale, "undecided": undecided,
+                "rules": rules,
+            }))?;
         } else {
             print(to_text(&swept, Palette::stdout()))?;
         }
@@ -139,18 +148,18 @@ impl Gc {
 
     async fn sweep(&self, network: Option<&NetworkName>, valid: &Valid) -> Result<Swept, Failure> {
         let mut kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
-        let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
-        let (stale, kept) = sorted_out(labelled, network, valid);
-        if kept.is_empty() && !self.dry_run && !self.force {
+        let links = kernel.attachments().await.map_err(|refusal| unseen("the node's links", &refusal))?;
+        let Sorted { stale, kept, undecided } = sorted_out(links, network, valid);
+        if kept == 0 && !self.dry_run && !self.force {
             refuse_all(&stale)?;
         }
-        let mut swept = Swept { kept: kept.len(), ..Swept::default() };
-        for (link, label) in stale {
+        let mut swept = Swept { kept, undecided, ..Swept::default() };
+        for (link, owned) in stale {
             let fate = match self.dry_run {
                 true => Fate::WouldRemove,
-                false => Fate::of(collect(&mut kernel, &link, &label).await),
+                false => Fate::of(collect(&mut kernel, &link, &owned).await),
             };
-            swept.attachments.push((link, label, fate));
+            swept.attachments.push((link, owned, fate));
         }
         swept.attachments.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
         for port in orphaned_rules(&kernel).await? {
@@ -165,17 +174,21 @@ impl Gc {
 }
 
 /// A list that names none of the attachments is more likely to be a wrong one than all pods are to be gone.
-fn refuse_all(stale: &[(Link, Label)]) -> Result<(), Failure> {
-    let Some((_, example)) = stale.first() else { return Ok(()) };
+fn refuse_all(stale: &[(Link, Owned)]) -> Result<(), Failure> {
+    if stale.is_empty() {
+        return Ok(());
+    }
     let shown = match stale.len() {
         1 => "the only attachment".to_string(),
         count => format!("none of the {count} attachments"),
     };
     let verb = if stale.len() == 1 { "is not" } else { "is" };
     let fact = format!("{shown} {verb} in the list of valid ones: nothing was removed");
+    let example = stale.iter().find_map(|(_, owned)| owned.label.as_ref());
+    let example =
+        example.map(|label| format!(", such as {}", harmless(&label.container))).unwrap_or_default();
     let remedy = format!(
-        "remedy: list pod sandboxes of this node by their full ids, such as {}: crictl pods -q --state ready; --force, if really no pod lives",
-        harmless(&example.container)
+        "remedy: list pod sandboxes of this node by their full ids{example}: crictl pods -q --state ready; --force, if really no pod lives"
     );
     Err(Failure::Failed(fact, Some(remedy)))
 }
@@ -245,10 +258,12 @@ fn outcome(fate: &Fate) -> (&'static str, Tone) {
     }
 }
 
-fn attachment_json((link, label, fate): &(Link, Label, Fate)) -> Value {
+fn attachment_json((link, owned, fate): &(Link, Owned, Fate)) -> Value {
+    let label = owned.label.as_ref();
     let shown = json!({
-        "hostInterface": link.name, "network": label.network, "container": label.container,
-        "interface": label.ifname, "pod": label.pod, "outcome": outcome(fate).0,
+        "hostInterface": link.name, "network": label.map(|label| &label.network),
+        "container": label.map(|label| &label.container), "interface": label.map(|label| &label.ifname),
+        "pod": label.and_then(|label| label.pod.as_ref()), "outcome": outcome(fate).0,
     });
     with_error(shown, fate)
 }
@@ -265,8 +280,9 @@ fn with_error(mut shown: Value, fate: &Fate) -> Value {
 }
 
 fn to_text(swept: &Swept, palette: Palette) -> String {
-    let attachments = swept.attachments.iter().map(|(link, label, fate)| {
-        let who = format!("of {} in network {}", label.owner(), label.network);
+    let attachments = swept.attachments.iter().map(|(link, owned, fate)| {
+        let network = owned.label.as_ref().map(|label| format!(" in network {}", label.network));
+        let who = format!("of {}{}", owned.owner(), network.unwrap_or_default());
         (fate, link.name.clone(), harmless(&who))
     });
     let rules = swept
@@ -274,8 +290,11 @@ fn to_text(swept: &Swept, palette: Palette) -> String {
         .iter()
         .map(|(port, fate)| (fate, port.clone(), "which is gone: its nftables rules".into()));
     let all: Vec<(&Fate, String, String)> = attachments.chain(rules).collect();
+    let undecided = swept.undecided.iter();
+    let undecided: String =
+        undecided.map(|(link, why)| format!("left alone  {}: {why}\n", harmless(&link.name))).collect();
     if all.is_empty() {
-        return format!("no stale attachments ({} kept)\n", swept.kept);
+        return undecided + &format!("no stale attachments ({} kept)\n", swept.kept);
     }
     let row = |(fate, port, what): &(&Fate, String, String)| {
         let error = if let Fate::Failed(error) = fate { error.msg() } else { "" };
@@ -287,7 +306,7 @@ fn to_text(swept: &Swept, palette: Palette) -> String {
         let (word, tone) = outcome(fate);
         format!("{}{}\n", palette.paint(tone, word), line.strip_prefix(word).unwrap_or(line))
     });
-    lines.collect::<String>() + &ending(swept)
+    lines.collect::<String>() + &undecided + &ending(swept)
 }
 
 /// What a dry run says of the real one.
@@ -302,6 +321,7 @@ fn ending(swept: &Swept) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::names::{Label, host_interface};
 
     fn covered(text: &str, container: &str, ifname: &str) -> bool {
         let attachment = Attachment {
@@ -310,8 +330,8 @@ mod tests {
         };
         let network = NetworkName::parse("lan").unwrap();
         let label = Label::new(&network, &attachment, None, false, None);
-        let link = crate::net::Link::plain("veth0");
-        sorted_out(vec![(link, label)], None, &parse("f", text).unwrap()).0.is_empty()
+        let owned = Owned { host: host_interface(&attachment), chained: None, label: Some(label) };
+        sorted_out(vec![(Link::plain("veth0"), Some(owned))], None, &parse("f", text).unwrap()).kept == 1
     }
 
     #[test]

@@ -10,9 +10,10 @@ use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::net::{Link, PortVlans, VlanRange};
 use crate::plan::names::Label;
+use crate::plan::owner::Owned;
 
 const HELP: &str = "\
---json prints {\"attachments\": [...]}, each with these keys (null where unknown):
+--json prints {\"attachments\": [...]}, each with these keys (null where unknown, as behind an alias that somebody has changed):
   hostInterface  the interface on the node
   bridge         the bridge that it is a port of
   network        name of the CNI network
@@ -40,7 +41,7 @@ pub struct List {
 /// An attachment as it is now.
 struct Attachment {
     link: Link,
-    label: Label,
+    owned: Owned,
     bridge: Option<Link>,
     vlans: Option<PortVlans>,
 }
@@ -64,10 +65,10 @@ impl List {
 
 async fn read() -> Result<Vec<Attachment>, Failure> {
     let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
-    let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
+    let links = kernel.attachments().await.map_err(|refusal| unseen("the node's links", &refusal))?;
     let mut bridges: HashMap<u32, Option<Link>> = HashMap::new();
-    let mut attachments = Vec::with_capacity(labelled.len());
-    for (link, label) in labelled {
+    let mut attachments = Vec::with_capacity(links.len());
+    for (link, owned) in links.into_iter().filter_map(|(link, owned)| Some((link, owned?))) {
         let bridge = match link.master {
             None => None,
             Some(index) => match bridges.get(&index) {
@@ -83,7 +84,7 @@ async fn read() -> Result<Vec<Attachment>, Failure> {
         let filters = bridge.as_ref().and_then(|link| link.bridge.as_ref()).is_some_and(|b| b.vlan_filtering);
         // An attachment may go while this reads: it is then shown without VLANs.
         let vlans = if filters { kernel.vlans(&link).await.ok() } else { None };
-        attachments.push(Attachment { link, label, bridge, vlans });
+        attachments.push(Attachment { link, owned, bridge, vlans });
     }
     attachments.sort_by(|a, b| (bridge_name(a), &a.link.name).cmp(&(bridge_name(b), &b.link.name)));
     Ok(attachments)
@@ -98,18 +99,19 @@ fn state(link: &Link) -> Option<String> {
 }
 
 fn to_json(attachment: &Attachment) -> Value {
-    let Attachment { link, label, vlans, .. } = attachment;
+    let Attachment { link, owned, vlans, .. } = attachment;
+    let label = owned.label.as_ref();
     let texts = |ranges: &[VlanRange]| ranges.iter().map(VlanRange::to_string).collect::<Vec<_>>();
     json!({
         "hostInterface": link.name,
         "bridge": bridge_name(attachment),
-        "network": label.network,
-        "container": label.container,
-        "interface": label.ifname,
-        "pod": label.pod,
-        "mac": label.mac.map(|mac| mac.to_string()),
-        "mode": mode(label),
-        "chained": label.chain.is_some(),
+        "network": label.map(|label| &label.network),
+        "container": label.map(|label| &label.container),
+        "interface": label.map(|label| &label.ifname),
+        "pod": label.and_then(|label| label.pod.as_ref()),
+        "mac": label.and_then(|label| label.mac).map(|mac| mac.to_string()),
+        "mode": label.map(mode),
+        "chained": owned.chained.is_some(),
         "mtu": link.mtu,
         "up": link.up,
         "carrier": link.carrier,
@@ -133,17 +135,19 @@ fn to_text(attachments: &[Attachment], palette: Palette) -> String {
     let heads = ["BRIDGE", "HOST SIDE", "VLAN", "STATE", "MODE", "NETWORK", "POD", "INTERFACE", "CONTAINER"];
     let mut rows = vec![heads.map(str::to_string).to_vec()];
     rows.extend(attachments.iter().map(|attachment| {
-        let Attachment { link, label, vlans, .. } = attachment;
+        let Attachment { link, owned, vlans, .. } = attachment;
+        let of_label =
+            |read: fn(&Label) -> Option<&str>| harmless(owned.label.as_ref().and_then(read).unwrap_or("-"));
         vec![
             bridge_name(attachment).unwrap_or("none").to_string(),
             link.name.clone(),
             vlans.as_ref().map_or("-".to_string(), shown_vlans),
             shown_state(link),
-            mode(label).to_string(),
-            harmless(&label.network),
-            harmless(label.pod.as_deref().unwrap_or("-")),
-            harmless(&label.ifname),
-            harmless(&label.container.chars().take(13).collect::<String>()),
+            of_label(|label| Some(mode(label))),
+            of_label(|label| Some(&label.network)),
+            of_label(|label| label.pod.as_deref()),
+            of_label(|label| Some(&label.ifname)),
+            of_label(|label| Some(&label.container)).chars().take(13).collect::<String>(),
         ]
     }));
     let text = table(&rows);

@@ -78,7 +78,7 @@ enum User {
 fn users(bridge: u32) -> Result<Option<User>, Refusal> {
     let mut user = None;
     ports::read(bridge, |port| {
-        let probe = port.alias.as_deref() == Some(names::PROBE_ALIAS);
+        let probe = names::is_probe_port(&port.name);
         user = Some(if probe { User::Probe } else { User::Other });
         !probe
     })?;

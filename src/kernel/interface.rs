@@ -28,9 +28,16 @@ pub(super) fn port_flags(hairpin: bool, isolated: bool) -> LinkAttribute {
     ])
 }
 
-pub(super) fn alternative_name(port: &str, name: &str) -> LinkMessage {
-    let mut message = named(port);
-    message.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(name.to_string())]));
+pub(super) fn with_names(mut message: LinkMessage, names: &[String]) -> LinkMessage {
+    let names = names.iter().map(|name| Prop::AltIfName(name.clone()));
+    message.attributes.push(LinkAttribute::PropList(names.collect()));
+    message
+}
+
+/// A message about the link that was looked at, whatever it is called by now.
+pub(super) fn indexed(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
     message
 }
 
@@ -97,6 +104,10 @@ pub(super) async fn create(client: &Route, message: LinkMessage) -> Result<(), R
 
 pub(super) async fn delete(client: &Route, name: &str) -> Result<(), Refusal> {
     gone_is_done(client.request(RouteNetlinkMessage::DelLink(named(name)), 0).await.map(drop))
+}
+
+pub(super) async fn delete_by_index(client: &Route, index: u32) -> Result<(), Refusal> {
+    gone_is_done(client.request(RouteNetlinkMessage::DelLink(indexed(index)), 0).await.map(drop))
 }
 
 pub(super) fn gone_is_done(outcome: Result<(), Refusal>) -> Result<(), Refusal> {

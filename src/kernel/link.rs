@@ -3,7 +3,7 @@
 use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::link::{
     BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, InfoTun,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop,
 };
 
 use crate::net::{Bridge, Link, MacAddress, Port, PortState, Stp};
@@ -28,7 +28,8 @@ pub fn read(message: &LinkMessage) -> Link {
         master: None,
         alias: None,
         peer: None,
-        peer_elsewhere: false,
+        peer_netns: None,
+        alternative: Vec::new(),
         virtio: false,
         bridge: None,
         port: None,
@@ -40,7 +41,10 @@ pub fn read(message: &LinkMessage) -> Link {
             LinkAttribute::Controller(index) => link.master = Some(*index),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Link(index) => link.peer = Some(*index),
-            LinkAttribute::LinkNetNsId(_) => link.peer_elsewhere = true,
+            LinkAttribute::LinkNetNsId(id) => link.peer_netns = Some(*id),
+            LinkAttribute::PropList(names) => {
+                link.alternative.extend(names.iter().filter_map(alternative_name))
+            }
             LinkAttribute::Address(bytes) => {
                 link.mac =
                     <[u8; 6]>::try_from(bytes.as_slice()).ok().and_then(|bytes| MacAddress::new(bytes).ok());
@@ -50,6 +54,13 @@ pub fn read(message: &LinkMessage) -> Link {
         }
     }
     link
+}
+
+fn alternative_name(property: &Prop) -> Option<String> {
+    match property {
+        Prop::AltIfName(name) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 fn read_info(info: &LinkInfo, link: &mut Link) {

@@ -1,11 +1,15 @@
 //! What is there: reads links, ports, VLANs, addresses and parameters, each as narrowly as the kernel allows.
 
+use std::os::fd::AsRawFd;
+
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
+use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
+use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::interface::{delete, get, read_link, request_link};
@@ -13,8 +17,14 @@ use super::linux::Linux;
 use super::netlink::Refusal;
 use super::{address, ports, route, sysctl, vlan};
 use crate::net::{BridgeSeen, Known, Link, MacAddress, PortVlans, Uplink};
-use crate::plan::names::{Label, is_container_port, is_own_port};
+use crate::plan::names::{is_container_port, is_own_port};
+use crate::plan::owner::{Owned, owned, resembles};
 use crate::plan::spec::{Place, RouteSpec};
+
+/// Of include/uapi/linux/if.h.
+const IFNAMSIZ: usize = 16;
+/// Of include/uapi/linux/if_link.h; rtnetlink knows it as a property only.
+const IFLA_ALT_IFNAME: u16 = 53;
 
 impl Linux {
     /// The bridge of that name, or what is there instead.
@@ -28,12 +38,37 @@ impl Linux {
         }
     }
 
-    /// The interface of that name on the node.
+    /// The interface of that name on the node, be it an alternative one.
     ///
     /// # Errors
     /// The kernel's refusal, except that there is none.
     pub async fn link(&self, name: &str) -> Result<Option<Link>, Refusal> {
-        get(&self.host, LinkAttribute::IfName(name.to_string())).await
+        let selector = match name.len() {
+            0..IFNAMSIZ => LinkAttribute::IfName(name.to_string()),
+            _ => LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, [name.as_bytes(), &[0]].concat())),
+        };
+        get(&self.host, selector).await
+    }
+
+    /// This process's number for the container's namespace, which stands in the description of every veth whose peer is
+    /// there; `None` where there is no such veth.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn container_netns_id(&self) -> Result<Option<i32>, Refusal> {
+        let Some(netns) = &self.netns else { return Ok(None) };
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(netns.file().as_raw_fd().cast_unsigned()));
+        let answers = self.host.request(RouteNetlinkMessage::GetNsId(message), 0).await?;
+        let attributes = answers.into_iter().flat_map(|answer| match answer {
+            RouteNetlinkMessage::NewNsId(message) => message.attributes,
+            _ => Vec::new(),
+        });
+        let mut ids = attributes.filter_map(|attribute| match attribute {
+            NsidAttribute::Id(id) if id >= 0 => Some(id),
+            _ => None,
+        });
+        Ok(ids.next())
     }
 
     /// The interface of that name in the container.
@@ -63,20 +98,20 @@ impl Linux {
         request_link(self.container()?, message).await
     }
 
-    /// All interfaces of the node that carry one of our labels. Reads all links: for GC and `list` only.
+    /// All interfaces of the node that are an attachment's, and those that only look like one's (`None`). Reads all links:
+    /// for GC and `list` only.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub async fn labelled(&self) -> Result<Vec<(Link, Label)>, Refusal> {
+    pub async fn attachments(&self) -> Result<Vec<(Link, Option<Owned>)>, Refusal> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         let answers = self.host.dump(RouteNetlinkMessage::GetLink(message)).await?;
-        let links = answers.iter().filter_map(read_link);
-        let labelled = links.filter_map(|link| {
-            let label = Label::from_alias(link.alias.as_deref()?)?;
-            Some((link, label))
+        let links = answers.iter().filter_map(read_link).map(|link| {
+            let owned = owned(&link, None);
+            (link, owned)
         });
-        Ok(labelled.collect())
+        Ok(links.filter(|(link, owned)| owned.is_some() || resembles(link)).collect())
     }
 
     /// The ports of the bridge that may lead off the node.
@@ -231,8 +266,9 @@ impl Linux {
 /// Whether a bridge port is the host side of a container on this node: ours, or a veth that is named like one and whose
 /// peer is in another namespace. One whose peer is on the node itself patches two bridges.
 pub fn leads_to_a_container(port: &Link) -> bool {
-    let ours = is_own_port(&port.name) || port.alias.as_deref().and_then(Label::from_alias).is_some();
-    ours || (port.kind.as_deref() == Some("veth") && port.peer_elsewhere && is_container_port(&port.name))
+    let veth = port.kind.as_deref() == Some("veth");
+    let ours = (veth && is_own_port(&port.name)) || owned(port, None).is_some();
+    ours || (veth && port.peer_netns.is_some() && is_container_port(&port.name))
 }
 
 /// Whether a bridge port may lead off the node: hardware, bonds, VLAN devices and the like, a VPN's tap, and a veth that
@@ -253,9 +289,12 @@ mod tests {
     #[test]
     fn a_port_leads_off_the_node_unless_kind_name_or_label_say_otherwise() {
         let port = |kind: Option<&str>, name: &str| Link { kind: kind.map(Into::into), ..Link::plain(name) };
-        let elsewhere = |name| Link { peer_elsewhere: true, ..port(Some("veth"), name) };
-        let labelled =
-            |port| Link { alias: Some("bridge-dhcp network=n container=c ifname=i".into()), ..port };
+        let elsewhere = |name| Link { peer_netns: Some(1), ..port(Some("veth"), name) };
+        let labelled = |port| Link {
+            alias: Some("bridge-dhcp network=n container=cid ifname=net1 chain=joined".into()),
+            ..port
+        };
+        let chained = |port| Link { alternative: vec!["veth30bc48f5fb8".into()], ..labelled(port) };
         for (port, leads) in [
             (port(None, "ens192"), true),
             (port(Some("bond"), "bond0"), true),
@@ -265,8 +304,11 @@ mod tests {
             (elsewhere("veth1"), false),
             (port(Some("veth"), "veth30bc48f5fb8"), false),
             (port(Some("veth"), "vethprobe00a1ff"), false),
-            (labelled(elsewhere("veth-lan")), false),
-            (labelled(port(Some("tun"), "tap0")), false),
+            (chained(elsewhere("veth-lan")), false),
+            (chained(port(Some("tun"), "tap0")), false),
+            (labelled(elsewhere("veth-lan")), true),
+            (labelled(port(None, "ens192")), true),
+            (chained(port(None, "ens192")), true),
             (port(Some("tun"), "tap0"), true),
             (port(Some("dummy"), "dummy0"), false),
             (port(Some("ifb"), "ifb0"), false),

@@ -8,7 +8,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::interface::{
-    RTNLGRP_LINK, Route, alternative_name, gone_is_done, named, port_flags, set_flag, silence,
+    RTNLGRP_LINK, Route, gone_is_done, indexed, named, port_flags, set_flag, silence, with_names,
 };
 use super::linux::Linux;
 use super::netlink::Refusal;
@@ -17,28 +17,31 @@ use crate::plan::spec::{EnslaveSpec, PortSpec};
 
 impl Linux {
     pub(super) async fn configure_port(&self, spec: &PortSpec) -> Result<(), Refusal> {
-        self.mark_port(&spec.port, &spec.alias, Some((spec.hairpin, spec.isolated))).await?;
+        let mut message = named(&spec.port);
+        message.attributes.push(LinkAttribute::IfAlias(spec.alias.clone()));
+        message.attributes.push(port_flags(spec.hairpin, spec.isolated));
+        self.host.request(RouteNetlinkMessage::NewLink(message), 0).await?;
         silence(&self.host, &spec.port).await
     }
 
     pub(super) async fn enslave(&self, spec: &EnslaveSpec) -> Result<(), Refusal> {
         let bridge = self.link(&spec.bridge).await?.ok_or(Refusal::plain(Errno::ENODEV))?;
-        let mut message = named(&spec.port);
+        let mut message = indexed(spec.before.index);
         message.header.change_mask = LinkFlags::Up;
         message.attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
         message.attributes.extend(spec.mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec())));
         self.host.request(RouteNetlinkMessage::SetLink(message), 0).await?;
-        let mut message = named(&spec.port);
+        let mut message = indexed(spec.before.index);
         message.attributes.push(LinkAttribute::Controller(bridge.index));
         self.host.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
     }
 
     /// Takes an interface off its bridge, then gives it back what it had.
     pub(super) async fn release(&self, before: &Link) -> Result<(), Refusal> {
-        let mut message = named(&before.name);
+        let mut message = indexed(before.index);
         message.attributes.push(LinkAttribute::Controller(0));
         gone_is_done(self.host.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop))?;
-        let mut message = named(&before.name);
+        let mut message = indexed(before.index);
         message.header.flags = if before.up { LinkFlags::Up } else { LinkFlags::empty() };
         message.header.change_mask = LinkFlags::Up;
         message.attributes.push(LinkAttribute::Mtu(before.mtu));
@@ -46,30 +49,33 @@ impl Linux {
         gone_is_done(self.host.request(RouteNetlinkMessage::SetLink(message), 0).await.map(drop))
     }
 
-    pub(super) async fn add_alternative_name(&self, port: &str, name: &str) -> Result<(), Refusal> {
-        let message = alternative_name(port, name);
-        self.host
-            .request(RouteNetlinkMessage::NewLinkProp(message), NLM_F_CREATE | NLM_F_EXCL)
-            .await
-            .map(drop)
+    /// The index says which link is meant, or, where it is 0, the name.
+    pub(super) async fn add_names(&self, port: &str, index: u32, names: &[String]) -> Result<(), Refusal> {
+        let link = if index == 0 { named(port) } else { indexed(index) };
+        let message = RouteNetlinkMessage::NewLinkProp(with_names(link, names));
+        self.host.request(message, NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
     }
 
-    pub(super) async fn remove_alternative_name(&self, port: &str, name: &str) -> Result<(), Refusal> {
-        let removed =
-            self.host.request(RouteNetlinkMessage::DelLinkProp(alternative_name(port, name)), 0).await;
-        match removed {
-            Err(refusal) if matches!(refusal.errno, Errno::ENOENT | Errno::ENODEV) => Ok(()),
-            outcome => outcome.map(drop),
+    /// Takes off those names that the link has.
+    pub(super) async fn remove_names(&self, index: u32, names: &[String]) -> Result<(), Refusal> {
+        for name in names {
+            let message = with_names(indexed(index), std::slice::from_ref(name));
+            match self.host.request(RouteNetlinkMessage::DelLinkProp(message), 0).await {
+                // EINVAL: it is another link's.
+                Err(refusal) if matches!(refusal.errno, Errno::ENOENT | Errno::ENODEV | Errno::EINVAL) => {}
+                outcome => drop(outcome?),
+            }
         }
+        Ok(())
     }
 
     pub(super) async fn mark_port(
         &self,
-        port: &str,
+        index: u32,
         alias: &str,
         flags: Option<(bool, bool)>,
     ) -> Result<(), Refusal> {
-        let mut message = named(port);
+        let mut message = indexed(index);
         message.attributes.push(LinkAttribute::IfAlias(alias.to_string()));
         message.attributes.extend(flags.map(|(hairpin, isolated)| port_flags(hairpin, isolated)));
         self.host.request(RouteNetlinkMessage::NewLink(message), 0).await.map(drop)

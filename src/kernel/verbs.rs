@@ -2,7 +2,7 @@
 
 use rtnetlink::packet_route::link::LinkFlags;
 
-use super::interface::{gone_is_done, set_flag, set_mac, silence};
+use super::interface::{delete_by_index, gone_is_done, set_flag, set_mac, silence};
 use super::linux::Linux;
 use super::netlink::Refusal;
 use super::{Kernel, nft};
@@ -22,10 +22,10 @@ impl Kernel for Linux {
             Step::SetVlans(spec) => self.set_vlans(spec).await,
             Step::ReplaceVlans { spec, before } => self.replace_vlans(spec, before).await,
             Step::Enslave(spec) => self.enslave(spec).await,
-            Step::AddAlternativeName { port, name } => self.add_alternative_name(port, name).await,
-            Step::Label { port, alias, .. } => self.mark_port(port, alias, None).await,
-            Step::MarkPort { spec, .. } => {
-                self.mark_port(&spec.port, &spec.alias, Some((spec.hairpin, spec.isolated))).await
+            Step::AddNames { port, index, names } => self.add_names(port, *index, names).await,
+            Step::Label { alias, before, .. } => self.mark_port(before.index, alias, None).await,
+            Step::MarkPort { spec, before } => {
+                self.mark_port(before.index, &spec.alias, Some((spec.hairpin, spec.isolated))).await
             }
             Step::SetPromiscuous { bridge } => set_flag(&self.host, bridge, LinkFlags::Promisc, true).await,
             Step::SilenceContainer { ifname } => silence(self.container()?, ifname).await,
@@ -53,10 +53,11 @@ impl Kernel for Linux {
             Undo::DeleteBridge { name, mac } => self.delete_unused_bridge(name, *mac).await,
             Undo::DeleteVeth { name, mac } => self.delete_veth(name, *mac).await,
             Undo::Release(before) => self.release(before).await,
-            Undo::RemoveAlternativeName { port, name } => self.remove_alternative_name(port, name).await,
+            Undo::DeletePair(link) => delete_by_index(&self.host, link.index).await,
+            Undo::RemoveNames { index, names, .. } => self.remove_names(*index, names).await,
             Undo::UnmarkPort(before) => {
                 let flags = before.port.map(|port| (port.hairpin, port.isolated));
-                gone_is_done(self.mark_port(&before.name, before.alias.as_deref().unwrap_or(""), flags).await)
+                gone_is_done(self.mark_port(before.index, before.alias.as_deref().unwrap_or(""), flags).await)
             }
             Undo::RestoreVlans { port, vlans } => self.restore_vlans(port, vlans).await,
             Undo::Unprotect(port) => nft::guard::unprotect(port),

@@ -5,11 +5,11 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use rtnetlink::packet_route::link::LinkAttribute;
 
-use super::interface::{create_pair, delete, fresh};
+use super::interface::{create_pair, delete_by_index, fresh};
 use super::linux::Linux;
 use super::netlink::Refusal;
-use crate::net::MacAddress;
-use crate::plan::names::Label;
+use crate::net::{Link, MacAddress};
+use crate::plan::marks::pair_mark;
 use crate::plan::spec::VethSpec;
 
 impl Linux {
@@ -22,17 +22,21 @@ impl Linux {
         create_pair(&self.host, port, bridge.index, peer).await
     }
 
-    /// Deletes a veth pair by its host side, if it is ours: labelled, or not yet labelled by an ADD that was killed.
+    /// Deletes the veth pair that this process made, by its host side, which somebody may have renamed meanwhile: the one
+    /// with that MAC, or, where that is not known, with one of ours.
     pub(super) async fn delete_veth(&self, name: &str, mac: Option<MacAddress>) -> Result<(), Refusal> {
-        let Some(link) = self.link(name).await? else { return Ok(()) };
-        if mac.is_some() && link.mac != mac {
-            return Ok(());
+        let made = |link: &Link| {
+            let known =
+                if mac.is_some() { link.mac == mac } else { link.mac.is_some_and(|mac| mac.is_host_side()) };
+            known && link.kind.as_deref() == Some("veth")
+        };
+        let link = match self.link(name).await?.filter(made) {
+            Some(link) => Some(link),
+            None => self.link(&pair_mark(name)).await?.filter(made),
+        };
+        match link {
+            Some(link) => delete_by_index(&self.host, link.index).await,
+            None => Ok(()),
         }
-        let label = link.alias.as_deref().map(Label::from_alias);
-        let ours = label.is_none_or(|label| label.is_some_and(|label| label.chain.is_none()));
-        if link.kind.as_deref() != Some("veth") || !ours {
-            return Ok(());
-        }
-        delete(&self.host, name).await
     }
 }

@@ -11,6 +11,8 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Its alternative names (IFLA_ALT_IFNAME).
+    pub alternative: Vec<String>,
     /// IFLA_INFO_KIND; `None` for hardware.
     pub kind: Option<String>,
     /// Its MAC, where it has a unicast Ethernet one.
@@ -29,8 +31,8 @@ pub struct Link {
     pub alias: Option<String>,
     /// For a veth: index of its peer, in the peer's namespace.
     pub peer: Option<u32>,
-    /// For a veth: its peer is in another network namespace (IFLA_LINK_NETNSID).
-    pub peer_elsewhere: bool,
+    /// For a veth whose peer is in another network namespace: this one's number for that (IFLA_LINK_NETNSID).
+    pub peer_netns: Option<i32>,
     /// For a tap: its frames have virtio headers (IFLA_TUN_VNET_HDR), as a virtual machine's have and a VPN's have not.
     pub virtio: bool,
     /// What it is as a bridge.
@@ -55,7 +57,8 @@ impl Link {
             master: None,
             alias: None,
             peer: None,
-            peer_elsewhere: false,
+            peer_netns: None,
+            alternative: Vec::new(),
             virtio: false,
             bridge: None,
             port: None,

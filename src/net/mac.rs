@@ -42,6 +42,11 @@ impl MacAddress {
         Self(bytes)
     }
 
+    /// Whether it is one of [`MacAddress::host_side`]'s.
+    pub fn is_host_side(self) -> bool {
+        self.0[0] == 0xfe
+    }
+
     /// The six bytes.
     pub fn octets(self) -> [u8; 6] {
         self.0

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::address::{self, Reservation};
-use super::perform::{explain, perform};
+use super::perform::{exists, explain, perform};
 use super::transaction::Transaction;
-use super::{check_uplinks, faults};
+use super::{check_uplinks, claim, faults};
 use crate::cni::config::UplinkCheck;
 use crate::cni::request::Add;
 use crate::cni::result::{CniResult, Interface};
@@ -180,8 +180,9 @@ async fn attach_chained(
     let bridge = plan::chained::bridge(request, &seen)?;
     let host = names::host_interface(&request.attachment);
     if kernel.link(&host).await.map_err(|refusal| unseen(&host, &refusal))?.is_some() {
-        return Err(faults::interface_exists(request.attachment.ifname.as_str(), &host, true));
+        return Err(exists(transaction, request.attachment.ifname.as_str(), &host).await);
     }
+    let kernel = transaction.kernel();
     let chain = super::chain::find(kernel, request, previous, bridge).await?;
     judge_uplinks(request, kernel, &seen, log).await?;
     for step in &plan::chained::attach(request, bridge, &chain)? {
@@ -218,7 +219,10 @@ async fn join(request: &Add, transaction: &mut Transaction<Linux>, log: &Log) ->
             }
         }
         match join_as_planned(transaction, &plan.join).await {
-            Ok(()) => return Ok(plan),
+            Ok(()) => {
+                claim::names(request, &plan, transaction).await?;
+                return Ok(plan);
+            }
             Err((Step::CreateBridge(_), refusal)) if refusal.errno == Errno::EEXIST && tries < PLAN_TRIES => {
             }
             Err((step, refusal)) => return Err(explain(transaction, &step, &refusal).await),

@@ -3,6 +3,7 @@
 use ipnetwork::IpNetwork;
 
 use super::faults;
+use super::find::{Found, find};
 use super::lease::is_delegated;
 use crate::cni::request::{Add, Check};
 use crate::cni::result::{CniResult, Ip};
@@ -16,7 +17,9 @@ use crate::lease::place::Place;
 use crate::lease::record::Record;
 use crate::net::{BridgeSeen, Link, Vlans};
 use crate::plan::addresses::Addresses;
-use crate::plan::names::{self, Label};
+use crate::plan::marks::claimed_mac;
+use crate::plan::names;
+use crate::plan::owner::Owned;
 use crate::plan::{self, validate_bridge};
 
 /// Verifies.
@@ -35,15 +38,18 @@ pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(
     validate_bridge(&add.conf, &BridgeSeen::Present(bridge.clone()))?;
 
     let host = names::host_interface(&add.attachment);
-    let Some(link) = kernel.link(&host).await.map_err(|refusal| unseen(&host, &refusal))? else {
-        return Err(faults::differs(&host, &["it does not exist any more".to_string()]));
+    let (link, owned) = match find(&mut kernel, &host).await.map_err(|refusal| unseen(&host, &refusal))? {
+        Found::Ours(link, owned) => (*link, owned),
+        Found::Other(link) => return Err(faults::differs(&host, &[not_ours(&link)])),
+        Found::Nothing => return Err(faults::differs(&host, &["it does not exist any more".to_string()])),
     };
-    let mut differences = port_differences(add, &link, &bridge);
+    let mut differences = name_differences(&link, &owned);
+    differences.extend(port_differences(add, &link, &bridge));
     if let Some(vlans) = &add.conf.vlans {
         differences.extend(vlan_differences(&kernel, &link, vlans).await?);
     }
-    differences.extend(rule_differences(add, &link)?);
-    differences.extend(container_differences(&mut kernel, add, &link).await?);
+    differences.extend(rule_differences(add, &link, &owned)?);
+    differences.extend(container_differences(&mut kernel, add, &link, &owned).await?);
     if !differences.is_empty() {
         return Err(faults::differs(&host, &differences));
     }
@@ -56,6 +62,27 @@ pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(
         Some(delegate) => delegate.forward("CHECK", add.conf.deadline).await,
         None => Ok(()),
     }
+}
+
+/// What bears the attachment's name and is not its link.
+fn not_ours(link: &Link) -> String {
+    let kind = link.kind.as_deref().unwrap_or("hardware");
+    format!("the {kind} interface {} that has this name now is not the attachment's", link.name)
+}
+
+/// What others did to the name and the label of a pair. Another plugin may label and name its own interface as it likes.
+fn name_differences(link: &Link, owned: &Owned) -> Vec<String> {
+    if owned.chained.is_some() {
+        return Vec::new();
+    }
+    let mut differences = Vec::new();
+    if link.name != owned.host {
+        differences.push(format!("it is called {} now, which its nftables rules do not know", link.name));
+    }
+    if owned.label.is_none() {
+        differences.push("its alias was changed, so that gc cannot tell whose it is".to_string());
+    }
+    differences
 }
 
 fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
@@ -106,10 +133,10 @@ async fn vlan_differences(kernel: &Linux, link: &Link, wanted: &Vlans) -> Result
 }
 
 /// The rules that a firewall's reload or `nft flush ruleset` takes away.
-fn rule_differences(add: &Add, link: &Link) -> Result<Vec<String>, Error> {
+fn rule_differences(add: &Add, link: &Link, owned: &Owned) -> Result<Vec<String>, Error> {
     let unreadable = |refusal| unseen("the nftables rules", &refusal);
-    let label = link.alias.as_deref().and_then(Label::from_alias);
-    let mac = label.and_then(|label| label.mac).or(add.mac);
+    let claimed = link.alternative.iter().find_map(|name| claimed_mac(name));
+    let mac = claimed.or_else(|| owned.label.as_ref().and_then(|label| label.mac)).or(add.mac);
     let mut differences = Vec::new();
     if let (true, Some(mac)) = (add.conf.mac_spoof_check, mac) {
         let missing = nft::guard::verify(&link.name, mac).map_err(unreadable)?;
@@ -168,12 +195,17 @@ async fn address_differences(kernel: &mut Linux, add: &Add, index: u32) -> Resul
 }
 
 /// In VM mode the container side may have any name and MAC by now; it only has to be there.
-async fn container_differences(kernel: &mut Linux, add: &Add, host: &Link) -> Result<Vec<String>, Error> {
+async fn container_differences(
+    kernel: &mut Linux,
+    add: &Add,
+    host: &Link,
+    owned: &Owned,
+) -> Result<Vec<String>, Error> {
     let unreadable = |refusal| unseen("the container's interfaces", &refusal);
     let peer = match host.peer {
         Some(index) => kernel.container_link_by_index(index).await.map_err(unreadable)?,
         // A tap of the previous plugin's ends in a process.
-        None if host.name != names::host_interface(&add.attachment) => return Ok(Vec::new()),
+        None if owned.chained.is_some() => return Ok(Vec::new()),
         None => None,
     };
     let ifname = add.attachment.ifname.as_str();

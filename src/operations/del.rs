@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::faults;
+use super::find::{Found, find};
 use super::lease::is_delegated;
 use crate::cni::config::Ipam;
 use crate::cni::environment::Attachment;
@@ -20,8 +21,10 @@ use crate::kernel::netns::Netns;
 use crate::lease::place::Place;
 use crate::lease::record::Record;
 use crate::lease::release;
-use crate::net::Link;
-use crate::plan::names::{self, ChainedPort, Label};
+use crate::net::{Link, MacAddress};
+use crate::plan::marks::{ChainedPort, claimed_mac, read_mark};
+use crate::plan::names;
+use crate::plan::owner::Owned;
 use crate::plan::undo::Undo;
 
 /// Longest that an ADD may need to give way: it is told at once and has then to undo.
@@ -58,18 +61,27 @@ pub async fn del(request: &Del, netns: Option<Netns>, ipam: &Delegation, log: &L
     if link_carries_release && !leased {
         released = release(request.ipam.as_ref(), ipam, log).await;
     }
-    let label = remove(&mut kernel, &host).await?;
+    let removed = remove(&mut kernel, &host).await?;
     // What a chained attachment has in the container is the previous plugin's.
-    if let Some(label) = label.as_ref().filter(|label| label.chain.is_none()) {
-        remove_placeholder(&mut kernel, label, log).await;
+    if let Found::Ours(link, Owned { chained: None, label, .. }) = &removed {
+        let claimed = link.alternative.iter().find_map(|name| claimed_mac(name));
+        let mac = claimed.or_else(|| label.as_ref().and_then(|label| label.mac));
+        remove_placeholder(&mut kernel, request.attachment.ifname.as_str(), mac, log).await;
     }
     if !link_carries_release {
         released = release(request.ipam.as_ref(), ipam, log).await;
     }
-    log.write(
-        Level::Info,
-        format_args!("detached {host}{}", if label.is_none() { " (nothing was there)" } else { "" }),
-    );
+    match removed {
+        Found::Ours(link, _) if link.name != host => {
+            log.write(Level::Info, format_args!("detached {host}, called {}", link.name));
+        }
+        Found::Ours(..) => log.write(Level::Info, format_args!("detached {host}")),
+        Found::Other(link) => log.write(
+            Level::Warn,
+            format_args!("{} is left alone: it has the name {host}, but is no attachment's", link.name),
+        ),
+        Found::Nothing => log.write(Level::Info, format_args!("detached {host} (nothing was there)")),
+    }
     released
 }
 
@@ -126,53 +138,69 @@ async fn release(conf: Option<&Ipam>, ipam: &Delegation, log: &Log) -> Result<()
     }
 }
 
-/// Removes an attachment by the name of its host side, which may be an alternative name of another plugin's interface;
-/// its label, where there was one. The rules go after the port, so that no frame passes without them.
+/// Removes the attachment with this derived name; what was found of it.
 ///
 /// # Errors
 /// Code 125 naming what remains.
-pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Option<Label>, Error> {
-    let remains = |refusal| faults::remains(host, &refusal);
-    let link = kernel.link(host).await.map_err(remains)?;
-    let label = link.as_ref().and_then(|link| link.alias.as_deref()).and_then(Label::from_alias);
-    let mut undo = Vec::new();
-    match link {
-        Some(link) if link.name != host => undo = unchain(link, host, label.as_ref()),
-        Some(link) => undo.push(Undo::DeleteVeth { name: link.name, mac: None }),
-        None => {}
+pub(crate) async fn remove(kernel: &mut Linux, host: &str) -> Result<Found, Error> {
+    let found = find(kernel, host).await.map_err(|refusal| faults::remains(host, &refusal))?;
+    match &found {
+        Found::Ours(link, owned) => remove_link(kernel, link, owned).await?,
+        Found::Other(_) | Found::Nothing => remove_rules(kernel, host, host).await?,
     }
-    if label.as_ref().is_none_or(|label| label.rules) {
-        undo.extend([Undo::Unprotect(host.to_string()), Undo::RemoveMasquerade(host.to_string())]);
-    }
-    for undo in undo {
-        kernel.revert(&undo).await.map_err(remains)?;
-    }
-    Ok(label)
+    Ok(found)
 }
 
-/// Takes off another plugin's interface what was put on it; its VLANs and flags stay with the port until that plugin
-/// deletes it, so that no frame escapes them.
-fn unchain(link: Link, host: &str, label: Option<&Label>) -> Vec<Undo> {
+/// Removes the attachment that this link is. The rules go after the port, so that no frame passes without them.
+///
+/// # Errors
+/// Code 125 naming what remains.
+pub(crate) async fn remove_link(kernel: &mut Linux, link: &Link, owned: &Owned) -> Result<(), Error> {
+    for undo in unlink(link, owned) {
+        kernel.revert(&undo).await.map_err(|refusal| faults::remains(&link.name, &refusal))?;
+    }
+    if owned.label.as_ref().is_none_or(|label| label.rules) {
+        remove_rules(kernel, &owned.host, &link.name).await?;
+    }
+    Ok(())
+}
+
+async fn remove_rules(kernel: &mut Linux, host: &str, shown: &str) -> Result<(), Error> {
+    for undo in [Undo::Unprotect(host.to_string()), Undo::RemoveMasquerade(host.to_string())] {
+        kernel.revert(&undo).await.map_err(|refusal| faults::remains(shown, &refusal))?;
+    }
+    Ok(())
+}
+
+/// Takes off the node what an attachment is there. Of another plugin's interface that is what was put on it; its VLANs and
+/// flags stay with the port until that plugin deletes it, so that no frame escapes them.
+fn unlink(link: &Link, owned: &Owned) -> Vec<Undo> {
+    let Some(chained) = &owned.chained else { return vec![Undo::DeletePair(Box::new(link.clone()))] };
     let mut undo = Vec::new();
-    if let Some((label, Some(ChainedPort::Enslaved { up }))) = label.map(|label| (label, label.chain)) {
-        let mac = label.former_mac.or(link.mac);
-        let mtu = label.former_mtu.unwrap_or(link.mtu);
+    if let ChainedPort::Enslaved { up } = chained.port {
+        let mac = chained.former_mac.or(link.mac);
+        let mtu = chained.former_mtu.unwrap_or(link.mtu);
         undo.push(Undo::Release(Box::new(Link { mac, mtu, up: up || link.up, ..link.clone() })));
     }
-    // Behind what it is read for, so that a DEL that is killed can be repeated.
-    if label.is_some_and(|label| label.chain.is_some()) {
+    if owned.label.is_some() {
         undo.push(Undo::UnmarkPort(Box::new(Link { alias: None, port: None, ..link.clone() })));
     }
-    undo.push(Undo::RemoveAlternativeName { port: link.name, name: host.to_string() });
+    // Behind what they are read for, so that a DEL that is killed can be repeated.
+    let ours = |name: &&String| match read_mark(name) {
+        Some((host, _)) => host == owned.host,
+        None => **name == owned.host,
+    };
+    let names = link.alternative.iter().filter(ours).cloned().collect();
+    undo.push(Undo::RemoveNames { port: link.name.clone(), index: link.index, names });
     undo
 }
 
 /// Removes what KubeVirt put in the place of the container side when it renamed that: a link of the same name with
 /// the attachment's MAC. Its loss would do no harm, so neither does a failure here.
-async fn remove_placeholder(kernel: &mut Linux, label: &Label, log: &Log) {
-    let Ok(Some(link)) = kernel.container_link(&label.ifname).await else { return };
-    let virtual_twin = link.kind.is_some() && link.mac.is_some() && link.mac == label.mac;
-    if virtual_twin && let Err(refusal) = kernel.delete_container_link(&label.ifname).await {
-        log.write(Level::Warn, format_args!("cannot delete {} in the container: {refusal}", label.ifname));
+async fn remove_placeholder(kernel: &mut Linux, ifname: &str, mac: Option<MacAddress>, log: &Log) {
+    let Ok(Some(link)) = kernel.container_link(ifname).await else { return };
+    let virtual_twin = link.kind.is_some() && link.mac.is_some() && link.mac == mac;
+    if virtual_twin && let Err(refusal) = kernel.delete_container_link(ifname).await {
+        log.write(Level::Warn, format_args!("cannot delete {ifname} in the container: {refusal}"));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cni::environment::Attachment;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, quoted};
 use crate::kernel::netlink::Refusal;
 use crate::net::{Link, MacAddress};
 use crate::plan::names::Label;
@@ -72,6 +72,27 @@ pub fn no_host_side(candidates: &[String]) -> Error {
         format!("\"prevResult\" names no single host-side veth or tap to put on the bridge (found: {found})"),
     )
     .remedy("chain after a plugin that makes a veth pair or a tap, such as ptp or bridge, or remove the previous plugin")
+}
+
+/// Code 7: an interface that the previous result should not name.
+pub fn anothers_port(port: &str, why: &str) -> Error {
+    Error::new(Code::InvalidConfig, format!("\"prevResult\" names {port}, which {why}: it is not put on the bridge"))
+        .remedy("remove \"prevResult\" from the network config: the runtime adds that of the previous plugin by itself")
+}
+
+/// Code 107: the name that the host side would get.
+pub fn name_taken(name: &str, link: &Link) -> Error {
+    let kind = link.kind.as_deref().unwrap_or("hardware");
+    let remedy = match link.name == name {
+        true => format!("ip link set {name} name NEW"),
+        false => format!("ip link property del dev {} altname {name}", quoted(&link.name)),
+    };
+    Error::new(
+        Code::InterfaceExists,
+        format!("the {kind} interface {} has the name {name}, which this attachment needs", link.name),
+    )
+    .remedy(remedy)
+    .evidence("it is no attachment of bridge-dhcp, so DEL leaves it alone")
 }
 
 /// Code 109.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::del::{attachment_lock, port_lock, remove};
+use super::del::{port_lock, remove_link};
 use super::faults;
 use super::lease::is_delegated;
 use crate::cni::environment::Attachment;
@@ -11,7 +11,7 @@ use crate::cni::request::Gc;
 use crate::error::Error;
 use crate::error::log::{Level, Log};
 use crate::ipam::Delegation;
-use crate::kernel::faults::unseen;
+use crate::kernel::faults::{no_lock, unseen};
 use crate::kernel::linux::Linux;
 use crate::kernel::lock::Lock;
 use crate::kernel::{Kernel, nft};
@@ -20,6 +20,7 @@ use crate::lease::record::Record;
 use crate::lease::release;
 use crate::net::{ContainerId, Link, NetworkName};
 use crate::plan::names::{Label, host_interface};
+use crate::plan::owner::{Owned, owned};
 use crate::plan::undo::Undo;
 
 /// Longest that the IPAM plugin may need for its own collection.
@@ -28,6 +29,7 @@ const IPAM_PATIENCE: Duration = Duration::from_secs(30);
 /// Who may keep what is on the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Valid {
+    hosts: BTreeSet<String>,
     interfaces: BTreeSet<(String, String)>,
     containers: BTreeSet<String>,
 }
@@ -35,6 +37,7 @@ pub struct Valid {
 impl Valid {
     /// One interface of a container stays.
     pub fn insert(&mut self, attachment: &Attachment) {
+        self.hosts.insert(host_interface(attachment));
         self.interfaces.insert(Label::key(attachment));
     }
 
@@ -48,9 +51,12 @@ impl Valid {
         self.interfaces.is_empty() && self.containers.is_empty()
     }
 
-    fn covers(&self, label: &Label) -> bool {
-        self.containers.contains(&label.container)
-            || self.interfaces.contains(&(label.container.clone(), label.ifname.clone()))
+    fn covers(&self, owned: &Owned) -> bool {
+        let labelled = |label: &Label| {
+            self.containers.contains(&label.container)
+                || self.interfaces.contains(&(label.container.clone(), label.ifname.clone()))
+        };
+        self.hosts.contains(&owned.host) || owned.label.as_ref().is_some_and(labelled)
     }
 }
 
@@ -63,37 +69,57 @@ impl<'a> FromIterator<&'a Attachment> for Valid {
     }
 }
 
-/// Attachments, each with its host side.
-pub type Labelled = Vec<(Link, Label)>;
-
-/// The attachments on the node that somebody may keep are the second; of the others those of the network (of all networks
-/// where it is `None`) are the first.
-pub fn sorted_out(labelled: Labelled, network: Option<&NetworkName>, valid: &Valid) -> (Labelled, Labelled) {
-    let network = network.map(Label::network_field);
-    let (kept, mut stale): (Labelled, Labelled) =
-        labelled.into_iter().partition(|(_, label)| valid.covers(label));
-    stale.retain(|(_, label)| network.as_ref().is_none_or(|network| *network == label.network));
-    (stale, kept)
+/// What a collection makes of the links of a node.
+#[derive(Debug, Default)]
+pub struct Sorted {
+    /// Attachments that nobody may keep, each with its host side.
+    pub stale: Vec<(Link, Owned)>,
+    /// How many attachments somebody may keep.
+    pub kept: usize,
+    /// What stays, and why: it only looks like an attachment's, or is one's of which is not known whose.
+    pub undecided: Vec<(Link, &'static str)>,
 }
 
-/// Removes a stale attachment; `false` where an ADD for it is still running: such a one is younger than the list of
-/// valid ones.
+/// Sorts what [`Linux::attachments`] has found. Stale are only those of the network; of all networks where it is `None`.
+pub fn sorted_out(links: Vec<(Link, Option<Owned>)>, network: Option<&NetworkName>, valid: &Valid) -> Sorted {
+    let network = network.map(Label::network_field);
+    let mut sorted = Sorted::default();
+    for (link, owned) in links {
+        match owned {
+            None => sorted.undecided.push((link, "it only looks like an attachment's")),
+            Some(owned) if valid.covers(&owned) => sorted.kept += 1,
+            Some(owned) => match &owned.label {
+                Some(label) if network.as_ref().is_some_and(|network| *network != label.network) => {}
+                None if network.is_some() || !valid.containers.is_empty() => {
+                    sorted.undecided.push((link, "its alias does not say whose it is any more"));
+                }
+                _ => sorted.stale.push((link, owned)),
+            },
+        }
+    }
+    sorted
+}
+
+/// Removes a stale attachment; `false` where an operation on it is running: an ADD is younger than the list of valid ones.
 ///
 /// # Errors
-/// Code 125.
-pub async fn collect(kernel: &mut Linux, link: &Link, label: &Label) -> Result<bool, Error> {
-    let attachment = label.attachment();
-    let lock = attachment.as_ref().map(|attachment| Lock::try_acquire(&attachment_lock(attachment)));
-    if matches!(lock, Some(Ok(None))) {
+/// Code 124 for its lock, 125.
+pub async fn collect(kernel: &mut Linux, link: &Link, stale: &Owned) -> Result<bool, Error> {
+    let lock = Lock::try_acquire(&port_lock(&stale.host)).map_err(|error| no_lock("attachment", &error))?;
+    if lock.is_none() {
         return Ok(false);
     }
-    let host = attachment.as_ref().map_or_else(|| link.name.clone(), host_interface);
+    // As it is under the lock.
+    let seen =
+        kernel.link_by_index(link.index).await.map_err(|refusal| faults::remains(&link.name, &refusal))?;
+    let Some(seen) = seen else { return Ok(true) };
+    let Some(owned) = owned(&seen, None).filter(|owned| owned.host == stale.host) else { return Ok(false) };
     let place = Place::of_this_process();
-    if let Ok(Some(record)) = Record::read(&place, &host) {
+    if let Ok(Some(record)) = Record::read(&place, &owned.host) {
         // Without the word to the server, the lease runs out there by itself.
         let _ = release::give_back(&place, &record).await;
     }
-    remove(kernel, &host).await.map(|_| true)
+    remove_link(kernel, &seen, &owned).await.map(|()| true)
 }
 
 /// Collects; goes on where one cannot be removed.
@@ -102,14 +128,17 @@ pub async fn collect(kernel: &mut Linux, link: &Link, label: &Label) -> Result<b
 /// Code 125 with everything that remains; 124 where the node's links cannot be read.
 pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error> {
     let mut kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
-    let labelled = kernel.labelled().await.map_err(|refusal| unseen("the node's links", &refusal))?;
+    let links = kernel.attachments().await.map_err(|refusal| unseen("the node's links", &refusal))?;
     let valid = request.valid.iter().collect();
     let mut remains = Vec::new();
-    let (stale, _) = sorted_out(labelled, Some(&request.network), &valid);
-    for (link, label) in stale {
-        match collect(&mut kernel, &link, &label).await {
+    let sorted = sorted_out(links, Some(&request.network), &valid);
+    for (link, why) in sorted.undecided {
+        log.write(Level::Warn, format_args!("{} is left alone: {why}", link.name));
+    }
+    for (link, owned) in sorted.stale {
+        match collect(&mut kernel, &link, &owned).await {
             Ok(true) => {
-                log.write(Level::Info, format_args!("collected {} of {}", link.name, label.owner()));
+                log.write(Level::Info, format_args!("collected {} of {}", link.name, owned.owner()));
             }
             Ok(false) => {}
             Err(error) => remains.push(error.msg().to_string()),
@@ -142,7 +171,7 @@ async fn collect_leases(request: &Gc, log: &Log) {
         let owned = request.valid.iter().any(|attachment| host_interface(attachment) == host);
         // One that an ADD is just taking is younger than the list of valid ones.
         let lock = Lock::try_acquire(&port_lock(&host));
-        if owned || record.network != request.network.as_str() || matches!(lock, Ok(None)) {
+        if owned || record.network != request.network.as_str() || !matches!(lock, Ok(Some(_))) {
             continue;
         }
         let told = match release::give_back(&place, &record).await {
@@ -194,9 +223,9 @@ pub async fn orphaned_rules(kernel: &Linux) -> Result<Vec<String>, Error> {
 /// # Errors
 /// Code 124 or 125.
 pub async fn remove_rules(kernel: &mut Linux, port: &str) -> Result<bool, Error> {
-    let lock = Lock::try_acquire(&port_lock(port));
+    let lock = Lock::try_acquire(&port_lock(port)).map_err(|error| no_lock("attachment", &error))?;
     let there = kernel.link(port).await.map_err(|refusal| unseen(port, &refusal))?.is_some();
-    if there || matches!(lock, Ok(None)) {
+    if there || lock.is_none() {
         return Ok(false);
     }
     for undo in [Undo::Unprotect(port.to_string()), Undo::RemoveMasquerade(port.to_string())] {

@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use super::faults;
+use super::find::{Found, find};
 use super::transaction::Transaction;
 use crate::error::Error;
 use crate::kernel::faults::{nftables_refused, no_lock, port_limit, refused, unseen, without_ipv6};
@@ -36,14 +37,19 @@ async fn is_promiscuous(bridge: &str, transaction: &mut Transaction<Linux>) -> R
     Ok(already)
 }
 
+/// What bears the name that a pair was to get.
+pub(super) async fn exists(transaction: &mut Transaction<Linux>, ifname: &str, host: &str) -> Error {
+    match find(transaction.kernel(), host).await {
+        Ok(Found::Other(link)) => faults::name_taken(host, &link),
+        found => faults::interface_exists(ifname, host, matches!(found, Ok(Found::Ours(..)))),
+    }
+}
+
 /// The refusal of a step in the user's words.
 pub(super) async fn explain(transaction: &mut Transaction<Linux>, step: &Step, refusal: &Refusal) -> Error {
     match (step, refusal.errno) {
         (Step::AddVeth(spec), Errno::EXFULL) => port_limit(&spec.bridge),
-        (Step::AddVeth(spec), Errno::EEXIST) => {
-            let host_exists = matches!(transaction.kernel().link(&spec.host).await, Ok(Some(_)));
-            faults::interface_exists(&spec.ifname, &spec.host, host_exists)
-        }
+        (Step::AddVeth(spec), Errno::EEXIST) => exists(transaction, &spec.ifname, &spec.host).await,
         (Step::Protect { .. } | Step::Masquerade { .. }, _) => nftables_refused(step, refusal),
         (Step::AddRoute { route, .. }, Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
             refused(step, refusal).remedy(format!(

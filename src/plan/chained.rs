@@ -4,6 +4,7 @@ use crate::cni::request::Add;
 use crate::error::Error;
 use crate::net::{BridgeSeen, Link, MacAddress, PortVlans};
 use crate::plan::faults;
+use crate::plan::marks::{self, Chained, ChainedPort};
 use crate::plan::names::{self, Label};
 use crate::plan::spec::{EnslaveSpec, PortSpec};
 use crate::plan::step::Step;
@@ -37,24 +38,32 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
         Some(_) => return Err(faults::port_of_another_bridge(&port.name, &bridge.name)),
     };
     let owner = names::host_interface(&add.attachment);
-    let mut steps = vec![Step::AddAlternativeName { port: port.name.clone(), name: owner.clone() }];
     let label = Label::new(&add.network, &add.attachment, chain.mac, add.conf.vm_mode, add.pod.as_deref())
         .ruled_by(&add.conf);
     // A port must lower neither the bridge's MTU nor its MAC.
     let mtu = Some(bridge.mtu).filter(|mtu| port.mtu < *mtu);
     let lower = port.mac.filter(|mac| Some(*mac) < bridge.mac);
-    let label = match enslave {
-        true => label.enslaved(port.up, lower, mtu.map(|_| port.mtu)),
-        false => label.joined(),
+    let chained = match enslave {
+        true => Chained {
+            port: ChainedPort::Enslaved { up: port.up },
+            former_mac: lower,
+            former_mtu: mtu.map(|_| port.mtu),
+        },
+        false => Chained { port: ChainedPort::Joined, former_mac: None, former_mtu: None },
     };
-    // Another program's alias stays; the alternative name is enough for DEL.
+    let label = label.of_chained(chained);
+    // The names come first: what an ADD changes that is killed, DEL gives back by them.
+    let mut steps = vec![Step::AddNames {
+        port: port.name.clone(),
+        index: port.index,
+        names: vec![owner.clone(), marks::chained_mark(&owner, &chained)],
+    }];
+    // Another program's alias stays; the names are enough for DEL.
     let alias = match &port.alias {
         Some(theirs) if Label::from_alias(theirs).is_none() => theirs.clone(),
         _ => label.to_alias(),
     };
     if enslave {
-        // The label comes first: what an ADD changes that is killed, DEL gives back by it.
-        steps.push(Step::Label { port: port.name.clone(), alias: alias.clone(), before: port.clone() });
         steps.push(Step::Enslave(EnslaveSpec {
             port: port.name.clone(),
             bridge: bridge.name.clone(),

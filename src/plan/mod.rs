@@ -4,7 +4,9 @@ pub mod addresses;
 pub mod chained;
 pub mod faults;
 pub mod gateway;
+pub mod marks;
 pub mod names;
+pub mod owner;
 pub mod spec;
 pub mod step;
 pub mod undo;
@@ -16,6 +18,7 @@ use crate::cni::config::NetConf;
 use crate::cni::request::Add;
 use crate::error::{Code, Error};
 use crate::net::{BridgeSeen, Link, MacAddress, Stp, Vlans};
+use crate::plan::marks::{mac_claim, pair_mark};
 use crate::plan::names::Label;
 use crate::plan::spec::{BridgeSpec, PortSpec, VethSpec, VlanSpec};
 use crate::plan::step::Step;
@@ -38,6 +41,8 @@ pub struct Plan {
     pub mtu: Option<u32>,
     /// Makes the pair a port of the bridge. No frame passes yet.
     pub join: Vec<Step>,
+    /// Alternative names of the host side: the one that proves it ours, and the one that claims its MAC.
+    pub names: [String; 2],
     /// Puts the policy in place, then lets frames pass.
     pub open: Vec<Step>,
     /// What the administrator should know all the same.
@@ -176,7 +181,12 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
         let fact = "isGateway, isDefaultGateway and ipMasq have no effect without ipam";
         warnings.push(Warning::Lasting(Code::UnsupportedField, fact.to_string()));
     }
-    Plan { host, host_mac: macs.host, mac, host_mtu, mtu, join, open, warnings }
+    let vlan = match bridge {
+        Some(bridge) => native_vlan(conf.vlans.as_ref(), bridge),
+        None => conf.vlans.as_ref().map(|vlans| vlans.native),
+    };
+    let names = [pair_mark(&host), mac_claim(conf.bridge.as_str(), vlan, mac)];
+    Plan { host, host_mac: macs.host, mac, host_mtu, mtu, join, names, open, warnings }
 }
 
 /// How long the kernel's STP keeps a new port from forwarding: listening, then learning.

@@ -1,9 +1,11 @@
-//! The names under which an attachment lives in the kernel: one hash, one alias format, one place.
+//! The names under which an attachment lives in the kernel: one hash, one alias format, one place. What they prove is
+//! [`super::owner`]'s to say.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use super::marks::{Chained, ChainedPort};
 use crate::cni::config::NetConf;
 use crate::cni::environment::Attachment;
 use crate::error::Code;
@@ -45,10 +47,17 @@ pub fn probe_interface([a, b, c]: [u8; 3]) -> String {
 
 /// Whether a port is named as this module does it: an attachment's, a gateway's or a probe's.
 pub fn is_own_port(name: &str) -> bool {
-    match name.strip_prefix(PROBE_PREFIX) {
-        Some(rest) => is_hex(rest),
-        None => name.strip_prefix("veth").is_some_and(|rest| rest.len() == HOST_NAME_DIGITS && is_hex(rest)),
-    }
+    is_probe_port(name) || is_derived(name)
+}
+
+/// Whether a port is named as that of a probe.
+pub fn is_probe_port(name: &str) -> bool {
+    name.strip_prefix(PROBE_PREFIX).is_some_and(is_hex)
+}
+
+/// Whether a name may be the derived one of an attachment or a gateway's port.
+pub fn is_derived(name: &str) -> bool {
+    name.strip_prefix("veth").is_some_and(|rest| rest.len() == HOST_NAME_DIGITS && is_hex(rest))
 }
 
 /// Whether a port is named as CNI plugins and container engines name the host side of a container's veth pair.
@@ -60,19 +69,7 @@ fn is_hex(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// What another plugin's interface was before it was chained to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChainedPort {
-    /// No port: it was put on the bridge, and comes off it again.
-    Enslaved {
-        /// Whether it was up, which it is not while it is put there.
-        up: bool,
-    },
-    /// A port of the bridge already.
-    Joined,
-}
-
-/// What IFLA_IFALIAS of a host-side interface records.
+/// What IFLA_IFALIAS of a host-side interface records, for people and tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     /// The network, shortened like [`Label::network_field`].
@@ -85,12 +82,8 @@ pub struct Label {
     pub mac: Option<MacAddress>,
     /// VM mode.
     pub vm_mode: bool,
-    /// Chained mode: whose port it was.
-    pub chain: Option<ChainedPort>,
-    /// Chained mode: the port's MAC, where it was changed.
-    pub former_mac: Option<MacAddress>,
-    /// Chained mode: the port's MTU, where it was changed.
-    pub former_mtu: Option<u32>,
+    /// Chained mode: what is given back.
+    pub chained: Option<Chained>,
     /// nftables rules go with it: the MAC check, masquerading.
     pub rules: bool,
     /// Codes of what ADD warned of, ascending.
@@ -114,9 +107,7 @@ impl Label {
             ifname: attachment.ifname.to_string(),
             mac,
             vm_mode,
-            chain: None,
-            former_mac: None,
-            former_mtu: None,
+            chained: None,
             rules: false,
             warnings: Vec::new(),
             pod: pod.map(str::to_string),
@@ -129,16 +120,10 @@ impl Label {
         Self { rules: conf.mac_spoof_check || conf.ip_masq, ..self }
     }
 
-    /// The label of another plugin's interface that is a port already.
+    /// The label of another plugin's interface, with what it gets back.
     #[must_use]
-    pub fn joined(self) -> Self {
-        Self { chain: Some(ChainedPort::Joined), ..self }
-    }
-
-    /// The label of another plugin's interface that becomes a port, with what it gets back.
-    #[must_use]
-    pub fn enslaved(self, up: bool, former_mac: Option<MacAddress>, former_mtu: Option<u32>) -> Self {
-        Self { chain: Some(ChainedPort::Enslaved { up }), former_mac, former_mtu, ..self }
+    pub fn of_chained(self, chained: Chained) -> Self {
+        Self { chained: Some(chained), ..self }
     }
 
     /// How an attachment's container and interface stand in an alias.
@@ -168,17 +153,14 @@ impl Label {
         if self.vm_mode {
             text.push_str(" mode=vm");
         }
-        match self.chain {
-            Some(ChainedPort::Enslaved { up: false }) => text.push_str(" chain=enslaved"),
-            Some(ChainedPort::Enslaved { up: true }) => text.push_str(" chain=raised"),
-            Some(ChainedPort::Joined) => text.push_str(" chain=joined"),
-            None => {}
-        }
-        if let Some(mac) = self.former_mac {
-            let _ = write!(text, " wasmac={mac}");
-        }
-        if let Some(mtu) = self.former_mtu {
-            let _ = write!(text, " wasmtu={mtu}");
+        if let Some(chained) = self.chained {
+            let _ = write!(text, " chain={}", chained.port.word());
+            if let Some(mac) = chained.former_mac {
+                let _ = write!(text, " wasmac={mac}");
+            }
+            if let Some(mtu) = chained.former_mtu {
+                let _ = write!(text, " wasmtu={mtu}");
+            }
         }
         if self.rules {
             text.push_str(" rules=nft");
@@ -190,7 +172,10 @@ impl Label {
             }
             text.push_str(&field);
         }
-        if let Some(pod) = self.pod.as_ref().filter(|pod| text.len() + pod.len() + 5 <= ALIAS_MAX) {
+        // No pod's name has a space; whoever gives one would write further fields.
+        let fits =
+            |pod: &str| text.len() + pod.len() + 5 <= ALIAS_MAX && pod.bytes().all(|b| b.is_ascii_graphic());
+        if let Some(pod) = self.pod.as_ref().filter(|pod| fits(pod)) {
             let _ = write!(text, " pod={pod}");
         }
         text
@@ -199,6 +184,11 @@ impl Label {
     /// Reads an alias; `None` where it is not ours.
     pub fn from_alias(alias: &str) -> Option<Self> {
         let fields = alias.strip_prefix(ALIAS_MARK)?.strip_prefix(' ')?;
+        // The last one: what stands behind it is no field.
+        let (fields, pod) = match fields.split_once(" pod=") {
+            Some((fields, pod)) => (fields, Some(pod)),
+            None => (fields, None),
+        };
         let field = |key: &str| {
             fields
                 .split(' ')
@@ -211,17 +201,14 @@ impl Label {
             ifname: field("ifname")?.to_string(),
             mac: field("mac").and_then(|text| MacAddress::parse(text).ok()),
             vm_mode: field("mode") == Some("vm"),
-            chain: match field("chain") {
-                Some("enslaved") => Some(ChainedPort::Enslaved { up: false }),
-                Some("raised") => Some(ChainedPort::Enslaved { up: true }),
-                Some(_) => Some(ChainedPort::Joined),
-                None => None,
-            },
-            former_mac: field("wasmac").and_then(|text| MacAddress::parse(text).ok()),
-            former_mtu: field("wasmtu").and_then(|text| text.parse().ok()),
+            chained: field("chain").map(|word| Chained {
+                port: ChainedPort::from_word(word).unwrap_or(ChainedPort::Joined),
+                former_mac: field("wasmac").and_then(|text| MacAddress::parse(text).ok()),
+                former_mtu: field("wasmtu").and_then(|text| text.parse().ok()),
+            }),
             rules: field("rules").is_some(),
             warnings: field("warned").map(codes).unwrap_or_default(),
-            pod: field("pod").map(str::to_string),
+            pod: pod.map(str::to_string),
         })
     }
 
@@ -231,6 +218,12 @@ impl Label {
             Some(pod) => format!("pod {pod} interface {}", self.ifname),
             None => format!("container {} interface {}", self.container, self.ifname),
         }
+    }
+
+    /// Whether this may be the label of the attachment with that derived name. A shortened container id cannot be held
+    /// against it.
+    pub fn fits(&self, host: &str) -> bool {
+        self.attachment().is_none_or(|attachment| host_interface(&attachment) == host)
     }
 
     /// The attachment, unless its container id was shortened.
@@ -290,10 +283,24 @@ mod tests {
         let mac = MacAddress::parse("02:00:00:00:00:01").ok();
         let label = Label::new(&network, &attachment("cid"), mac, true, Some("default/vm-1"));
         let warned = Label { warnings: vec![Code::NoUplink, Code::NoOffer], ..label.clone() };
-        for label in [label.clone().enslaved(true, mac, None), label.clone().joined(), warned, label] {
+        let raised = Chained { port: ChainedPort::Enslaved { up: true }, former_mac: mac, former_mtu: None };
+        let joined = Chained { port: ChainedPort::Joined, former_mac: None, former_mtu: Some(1400) };
+        let chained = [raised, joined].map(|chained| label.clone().of_chained(chained));
+        for label in chained.into_iter().chain([warned, label]) {
             assert_eq!(Label::from_alias(&label.to_alias()), Some(label));
         }
         assert_eq!(Label::from_alias("somebody else's"), None);
+    }
+
+    #[test]
+    fn a_pod_cannot_write_fields_of_its_label() {
+        let network = NetworkName::parse("lan").unwrap();
+        let label = |pod| Label::new(&network, &attachment("cid"), None, false, Some(pod));
+        assert_eq!(Label::from_alias(&label("ns/a chain=joined").to_alias()).unwrap().chained, None);
+        // As a release wrote it that did not look.
+        let alias = label("ns/a").to_alias() + " chain=joined container=other";
+        let read = Label::from_alias(&alias).unwrap();
+        assert_eq!((read.chained, read.container.as_str()), (None, "cid"));
     }
 
     #[test]
@@ -309,8 +316,9 @@ mod tests {
         let mut long = attachment(&"c".repeat(300));
         long.ifname = InterfaceName::parse("fifteen-letters").unwrap();
         let mac = MacAddress::parse("02:00:00:00:00:01").ok();
-        let label =
-            Label::new(&network, &long, mac, true, Some(&"p".repeat(300))).enslaved(false, mac, Some(65535));
+        let chained =
+            Chained { port: ChainedPort::Enslaved { up: false }, former_mac: mac, former_mtu: Some(65535) };
+        let label = Label::new(&network, &long, mac, true, Some(&"p".repeat(300))).of_chained(chained);
         let label =
             Label { rules: true, warnings: vec![Code::NoUplink, Code::NoOffer, Code::RogueServer], ..label };
         let alias = label.to_alias();

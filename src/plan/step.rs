@@ -20,12 +20,14 @@ pub enum Step {
     AddVeth(VethSpec),
     /// Make another plugin's interface a port, and leave it down.
     Enslave(EnslaveSpec),
-    /// Give another plugin's interface the name under which DEL finds it.
-    AddAlternativeName {
-        /// The interface.
+    /// Give a link the alternative names by which it is known as ours and found.
+    AddNames {
+        /// The link.
         port: String,
-        /// The derived name.
-        name: String,
+        /// Its index; 0 where only its name is known.
+        index: u32,
+        /// The names.
+        names: Vec<String>,
     },
     /// Label another plugin's interface before it becomes a port.
     Label {
@@ -159,8 +161,10 @@ impl Step {
             }
             Self::SetPromiscuous { bridge } => Some(Undo::ClearPromiscuous(bridge.clone())),
             Self::Enslave(spec) => Some(Undo::Release(Box::new(spec.before.clone()))),
-            Self::AddAlternativeName { port, name } => {
-                Some(Undo::RemoveAlternativeName { port: port.clone(), name: name.clone() })
+            // Those of a link that this ADD made go with it.
+            Self::AddNames { index: 0, .. } => None,
+            Self::AddNames { port, index, names } => {
+                Some(Undo::RemoveNames { port: port.clone(), index: *index, names: names.clone() })
             }
             Self::Label { before, .. } | Self::MarkPort { before, .. } => {
                 Some(Undo::UnmarkPort(Box::new(before.clone())))
@@ -206,7 +210,6 @@ impl Step {
             self,
             Self::CreateBridge(_)
                 | Self::AddVeth(_)
-                | Self::AddAlternativeName { .. }
                 | Self::AddGateway { .. }
                 | Self::Protect { .. }
                 | Self::Masquerade { .. }
@@ -231,7 +234,9 @@ impl fmt::Display for Step {
                 write!(f, "set the VLANs of port {}", spec.port)
             }
             Self::Enslave(spec) => write!(f, "make {} a port of bridge {}", spec.port, spec.bridge),
-            Self::AddAlternativeName { port, name } => write!(f, "give {port} the alternative name {name}"),
+            Self::AddNames { port, names, .. } => {
+                write!(f, "give {port} the alternative name {}", names.join(" and "))
+            }
             Self::Label { port, .. } => write!(f, "label {port}"),
             Self::MarkPort { spec, .. } => write!(f, "set label and flags of port {}", spec.port),
             Self::SetPromiscuous { bridge } => write!(f, "make bridge {bridge} promiscuous"),

@@ -26,12 +26,16 @@ pub enum Undo {
     },
     /// Take the interface off the bridge and give it back its MTU, MAC and state.
     Release(Box<Link>),
-    /// Take the derived name off another plugin's interface.
-    RemoveAlternativeName {
+    /// Delete the veth pair by its host side as it was seen.
+    DeletePair(Box<Link>),
+    /// Take our names off another plugin's interface.
+    RemoveNames {
         /// The interface.
         port: String,
-        /// The derived name.
-        name: String,
+        /// Its index.
+        index: u32,
+        /// The names.
+        names: Vec<String>,
     },
     /// Give the port back its label and flags.
     UnmarkPort(Box<Link>),
@@ -80,7 +84,10 @@ impl fmt::Display for Undo {
             Self::DeleteBridge { name, .. } => write!(f, "delete bridge {name}"),
             Self::DeleteVeth { name, .. } => write!(f, "delete {name}"),
             Self::Release(link) => write!(f, "take {} off its bridge", link.name),
-            Self::RemoveAlternativeName { port, name } => write!(f, "take the name {name} off {port}"),
+            Self::DeletePair(link) => write!(f, "delete {}", link.name),
+            Self::RemoveNames { port, names, .. } => {
+                write!(f, "take the name {} off {port}", names.join(" and "))
+            }
             Self::UnmarkPort(link) => write!(f, "restore label and flags of {}", link.name),
             Self::RestoreVlans { port, .. } => write!(f, "restore the VLANs of {port}"),
             Self::ClearPromiscuous(name) => write!(f, "make bridge {name} non-promiscuous"),
