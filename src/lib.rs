@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | 10 | `main.rs` | decides who called: a runtime or a person |
 //! | 9 | [`cli`] | the command line: one file for each command, one exit status for all |
+//! | 9 | [`agent`] | the node's process: keeps the leases of its containers |
 //! | 8 | [`operations`] | ADD, DEL, CHECK, STATUS, GC, each as one screen of steps; what is undone, and in which order |
 //! | 7 | [`probe`] | asks for an offer where an attachment would, and names the cause when none comes: codes 110 to 116 |
 //! | 7 | [`lease`] | takes, records and returns the DHCP lease of a container |
@@ -24,6 +25,7 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod agent;
 pub mod cli;
 pub mod cni;
 pub mod dhcp;

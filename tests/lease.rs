@@ -8,10 +8,10 @@ use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use serde_json::{Value, json};
 use support::fake_server::{self, FakeServer, GRANTED};
 use support::feature::needs_program;
-use support::namespace::Namespace;
+use support::lease::{address, leasing};
 use support::server::{Kind, Server, dnsmasq, isc, kea, udhcpd};
 use support::wire::Capture;
-use support::{Before, Lab, conf, host_side, wait_until};
+use support::{Before, Lab, host_side, wait_until};
 
 /// A node whose LAN has a server of this kind.
 fn served(kind: Kind, seconds: u32) -> (Lab, Server) {
@@ -19,18 +19,6 @@ fn served(kind: Kind, seconds: u32) -> (Lab, Server) {
     lab.lan.ip("address add 10.77.0.1/24 dev lan0");
     let server = kind(&lab, &lab.lan, "lan0", seconds);
     (lab, server)
-}
-
-fn leasing(changes: Value) -> Value {
-    let mut ipam = json!({"type": "dhcp"});
-    ipam.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    conf(json!({"ipam": ipam}))
-}
-
-/// The address of `net1`, without its prefix.
-fn address(pod: &Namespace) -> String {
-    let shown = pod.addresses()["net1"][0].as_str().unwrap_or_default().to_string();
-    shown.split('/').next().unwrap().to_string()
 }
 
 /// The types of the DHCP messages that clients sent, with the IPv4 source of each.

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod agent;
 mod check;
 mod cli_doctor;
 mod cli_list;

@@ -1,9 +1,11 @@
 //! The command line, for people and for the DaemonSet: one file per command, one exit status for all of them.
 
+mod agent;
 mod completions;
 mod doctor;
 mod gc;
 mod install;
+mod leases;
 mod list;
 mod output;
 mod probe;
@@ -32,8 +34,10 @@ enum Command {
     Probe(probe::Probe),
     Validate(validate::Validate),
     List(list::List),
+    Leases(leases::Leases),
     Gc(gc::Gc),
     Install(install::Install),
+    Agent(agent::Agent),
     Completions(completions::Completions),
 }
 
@@ -61,8 +65,10 @@ pub fn main() -> ExitCode {
         Command::Probe(probe) => probe.run(),
         Command::Validate(validate) => validate.run(),
         Command::List(list) => list.run(),
+        Command::Leases(leases) => leases.run(),
         Command::Gc(gc) => gc.run(),
         Command::Install(install) => install.run(),
+        Command::Agent(agent) => agent.run(),
         Command::Completions(completions) => completions.run(),
     };
     match outcome {

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
+use super::interface::{RTNLGRP_LINK, Route};
 use super::linux::Linux;
 use super::netlink::Refusal;
 use super::{address, route};
@@ -35,8 +38,47 @@ impl Linux {
         address::lease(self.container()?, index, address, lasts).await
     }
 
-    pub(super) async fn add_route(&mut self, ifname: &str, spec: &RouteSpec) -> Result<(), Refusal> {
+    /// Adds a route over the container side. One that is there already is success; another interface's to the same
+    /// destination stays.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn add_route(&mut self, ifname: &str, spec: &RouteSpec) -> Result<(), Refusal> {
         let index = self.container_link(ifname).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
         route::add(self.container()?, index, spec).await
+    }
+
+    /// Takes an address off the container side; one that is gone is success.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn take_address(&mut self, ifname: &str, address: IpNetwork) -> Result<(), Refusal> {
+        let Some(link) = self.container_link(ifname).await? else { return Ok(()) };
+        address::remove(self.container()?, link.index, address).await
+    }
+
+    /// Takes a route over the container side away; one that is gone is success.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn take_route(&mut self, ifname: &str, spec: &RouteSpec) -> Result<(), Refusal> {
+        let Some(link) = self.container_link(ifname).await? else { return Ok(()) };
+        route::remove(self.container()?, link.index, spec).await
+    }
+
+    /// Waits until the container side is up; `false` when it is gone.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn container_is_up(&mut self, ifname: &str) -> Result<bool, Refusal> {
+        let listen = || Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK]);
+        let (_listening, mut changes) = self.in_container(listen)??;
+        loop {
+            match self.container_link(ifname).await? {
+                None => return Ok(false),
+                Some(link) if link.up => return Ok(true),
+                Some(_) => changes.next().await.ok_or(Refusal::unanswered())?,
+            };
+        }
     }
 }

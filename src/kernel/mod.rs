@@ -4,6 +4,7 @@
 //! - `verbs`: the table of our verbs: each step and each undo is one short call.
 //! - `bridge`, `veth`, `port`, `port_vlans`, `container`, `gateway`, `sysctl`: what these calls do, by subject.
 //! - [`look`]: what is there, read as narrowly as the kernel allows; [`ports`]: of one bridge.
+//! - [`changes`]: what happens to the node's interfaces.
 //! - [`probe_port`]: the temporary port that a probe asks through.
 //! - [`nft`]: our nftables table; [`firewall`]: the rules of others.
 //! - [`diagnosis`]: what only a diagnosis looks at.
@@ -16,6 +17,7 @@
 
 mod address;
 mod bridge;
+pub mod changes;
 mod container;
 pub mod diagnosis;
 pub mod faults;

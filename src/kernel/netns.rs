@@ -91,6 +91,21 @@ impl Netns {
         })
     }
 
+    /// The same namespace, open a second time.
+    ///
+    /// # Errors
+    /// What `dup(2)` says.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()? })
+    }
+
+    /// Whether this path leads to this namespace.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let identity = |metadata: io::Result<std::fs::Metadata>| metadata.map(|m| (m.dev(), m.ino())).ok();
+        let own = identity(self.file.metadata());
+        own.is_some() && own == identity(std::fs::metadata(path))
+    }
+
     /// The open file, to name the namespace to the kernel (IFLA_NET_NS_FD).
     pub fn file(&self) -> &File {
         &self.file

@@ -24,6 +24,17 @@ pub async fn add(client: &Route, index: u32, spec: &RouteSpec) -> Result<(), Ref
     }
 }
 
+/// Removes the route; one that is gone is success.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn remove(client: &Route, index: u32, spec: &RouteSpec) -> Result<(), Refusal> {
+    match client.request(RouteNetlinkMessage::DelRoute(message(index, spec)), 0).await {
+        Err(refusal) if matches!(refusal.errno, Errno::ESRCH | Errno::ENODEV) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
 /// Whether the kernel has a route to that destination over the interface, through the first of the gateways.
 ///
 /// # Errors

@@ -85,15 +85,18 @@ pub fn trusted(stream: &UnixStream) -> io::Result<bool> {
     Ok(stream.peer_cred()?.uid() == geteuid().as_raw())
 }
 
-/// What the other end says, and the namespace that came with it.
+/// What the other end says, and the namespace that came with it; `None` where it says nothing and goes.
 ///
 /// # Errors
 /// What the kernel says; it is no message; it does not come in time.
-pub async fn receive(stream: &UnixStream) -> io::Result<(Message, Option<Netns>)> {
+pub async fn receive(stream: &UnixStream) -> io::Result<Option<(Message, Option<Netns>)>> {
     let socket = stream.as_raw_fd();
     let receiving = stream.async_io(Interest::READABLE, || take(socket));
     let (text, netns) = timeout(PATIENCE, receiving).await??;
-    Ok((serde_json::from_slice(&text)?, netns))
+    match text.as_slice() {
+        [] => Ok(None),
+        text => Ok(Some((serde_json::from_slice(text)?, netns))),
+    }
 }
 
 /// Answers a message.

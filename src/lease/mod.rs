@@ -4,6 +4,7 @@
 //! - [`identity`]: who asks: the stable client identifier of a pod's interface.
 //! - [`terms`]: how a lease becomes addresses, routes and DNS.
 //! - [`socket`]: the packet socket on the container's interface.
+//! - [`link`]: puts a lease on the container's interface, and takes it off.
 //! - [`record`]: the record of a lease, written and read.
 //! - [`memory`]: which address an identity had last.
 //! - [`release`]: gives a lease back from its record.
@@ -26,6 +27,7 @@ pub mod faults;
 mod file;
 pub mod handover;
 pub mod identity;
+pub mod link;
 pub mod memory;
 pub mod place;
 pub mod record;

@@ -33,6 +33,18 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// The answer as it is, for a bridge that is no gateway.
+    pub fn plain(answer: &CniResult) -> Self {
+        Self {
+            addresses: answer.ips.iter().map(|ip| ip.address).collect(),
+            ips: answer.ips.clone(),
+            routes: answer.routes.clone(),
+            gateways: Vec::new(),
+            dns: answer.dns.clone(),
+            lasts: None,
+        }
+    }
+
     /// Completes the answer as the config asks: gateways and default routes, per family.
     pub fn new(conf: &NetConf, answer: &CniResult) -> Self {
         let mut ips = answer.ips.clone();

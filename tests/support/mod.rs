@@ -1,12 +1,14 @@
 //! The lab: network namespaces that play node, LAN and pods, the plugin run among them, and what kernel and wire say.
 //! Everything that a test makes goes away with the values that hold it, also when the test fails.
 
+pub mod agent;
 pub mod examples;
 pub mod fake_server;
 pub mod faulty;
 pub mod feature;
 pub mod guest;
 pub mod ipam;
+pub mod lease;
 pub mod namespace;
 pub mod plugin;
 pub mod server;
