@@ -28,6 +28,7 @@ mod locks;
 mod nft_guard;
 mod nft_masquerade;
 mod nft_races;
+mod ownership;
 mod policy;
 mod probe;
 mod probe_trust;

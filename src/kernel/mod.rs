@@ -10,7 +10,7 @@
 //! - [`diagnosis`]: what only a diagnosis looks at.
 //! - [`lock`]: mutual exclusion between plugin processes.
 //! - [`netns`]: another network namespace.
-//! - [`netlink`]: a netlink socket; `interface`, `link`, `address`, `route`, [`vlan`]: its messages, by subject.
+//! - [`netlink`]: a netlink socket, `wire` what it takes and gives; `interface`, `link`, `address`, `route`, [`vlan`]: its messages, by subject.
 //! - [`random`]: addresses and numbers made of entropy.
 //! - `taken`: what may have to be given back.
 //! - [`faults`]: the words for what the kernel refuses.
@@ -42,6 +42,7 @@ mod taken;
 mod verbs;
 mod veth;
 pub mod vlan;
+mod wire;
 
 use std::future::Future;
 

@@ -12,6 +12,8 @@ use rtnetlink::packet_core::{
 use rtnetlink::proto::{ConnectionHandle, new_connection};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 
+use super::wire::Wire;
+
 /// NLM_F_ACK_TLVS (include/uapi/linux/netlink.h): the ack carries attributes behind the echoed header.
 const NLM_F_ACK_TLVS: u16 = 0x200;
 /// NLMSGERR_ATTR_MSG (include/uapi/linux/netlink.h): the extended-ack text.
@@ -88,7 +90,7 @@ fn ext_ack_text(echo: &[u8]) -> Option<String> {
 
 /// A netlink socket in the network namespace of the thread that opened it. It stays there.
 pub struct Client<T: Debug> {
-    handle: ConnectionHandle<T>,
+    handle: ConnectionHandle<Wire<T>>,
 }
 
 impl<T> Client<T>
@@ -112,7 +114,7 @@ where
         protocol: isize,
         groups: &[u32],
     ) -> io::Result<(Self, impl Stream<Item = Option<T>> + Unpin + use<T>)> {
-        let (mut connection, handle, events) = new_connection::<T>(protocol)?;
+        let (mut connection, handle, events) = new_connection::<Wire<T>>(protocol)?;
         // Else the end of an answer looks like the end of the socket.
         connection.set_forward_ack(true);
         connection.set_forward_done(true);
@@ -126,7 +128,7 @@ where
         tokio::spawn(connection);
         let events = events.filter_map(|(message, _)| {
             std::future::ready(match message.payload {
-                NetlinkPayload::InnerMessage(inner) => Some(Some(inner)),
+                NetlinkPayload::InnerMessage(Wire(inner)) => Some(Some(inner)),
                 NetlinkPayload::Overrun(_) => Some(None),
                 _ => None,
             })
@@ -141,7 +143,7 @@ where
     /// The kernel's refusal.
     pub async fn request(&self, payload: T, flags: u16) -> Result<Vec<T>, Refusal> {
         let mut message =
-            NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(payload));
+            NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(Wire(payload)));
         message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         let answers =
             self.handle.request(message, SocketAddr::new(0, 0)).map_err(|_| Refusal::unanswered())?;
@@ -182,7 +184,7 @@ pub(super) fn steady<T>(tries: usize, mut read: impl FnMut() -> Result<T, Refusa
 }
 
 async fn collect<T: Debug>(
-    mut answers: impl Stream<Item = NetlinkMessage<T>> + Unpin,
+    mut answers: impl Stream<Item = NetlinkMessage<Wire<T>>> + Unpin,
 ) -> Result<Vec<T>, Refusal> {
     let mut received = Vec::new();
     let mut refusal = None;
@@ -209,14 +211,14 @@ enum Answer<T> {
     Other,
 }
 
-fn answer<T>(message: NetlinkMessage<T>) -> Answer<T> {
+fn answer<T>(message: NetlinkMessage<Wire<T>>) -> Answer<T> {
     let flags = message.header.flags;
     match message.payload {
         // The end carries it, too: what was removed while the last part was read is missing without a further object.
         NetlinkPayload::InnerMessage(_) | NetlinkPayload::Done(_) if flags & NLM_F_DUMP_INTR != 0 => {
             Answer::Refused(Refusal::plain(Errno::EINTR))
         }
-        NetlinkPayload::InnerMessage(inner) => Answer::Object(inner),
+        NetlinkPayload::InnerMessage(Wire(inner)) => Answer::Object(inner),
         NetlinkPayload::Error(error) if error.code.is_some() => Answer::Refused(Refusal::of(&error, flags)),
         NetlinkPayload::Done(done) if done.code < 0 => {
             Answer::Refused(Refusal::plain(Errno::from_raw(done.code.saturating_neg())))
@@ -233,21 +235,23 @@ mod tests {
     use rtnetlink::packet_route::RouteNetlinkMessage;
     use rtnetlink::packet_route::link::LinkMessage;
 
-    fn said(flags: u16, payload: NetlinkPayload<RouteNetlinkMessage>) -> NetlinkMessage<RouteNetlinkMessage> {
+    type Said = NetlinkMessage<Wire<RouteNetlinkMessage>>;
+
+    fn said(flags: u16, payload: NetlinkPayload<Wire<RouteNetlinkMessage>>) -> Said {
         let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
         message.header.flags = flags;
         message
     }
 
-    fn object(flags: u16) -> NetlinkMessage<RouteNetlinkMessage> {
-        said(flags, NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(LinkMessage::default())))
+    fn object(flags: u16) -> Said {
+        said(flags, NetlinkPayload::InnerMessage(Wire(RouteNetlinkMessage::NewLink(LinkMessage::default()))))
     }
 
-    fn end(flags: u16) -> NetlinkMessage<RouteNetlinkMessage> {
+    fn end(flags: u16) -> Said {
         said(flags, NetlinkPayload::Done(DoneMessage::default()))
     }
 
-    async fn collected(answers: Vec<NetlinkMessage<RouteNetlinkMessage>>) -> Result<usize, Errno> {
+    async fn collected(answers: Vec<Said>) -> Result<usize, Errno> {
         let outcome = collect(futures_util::stream::iter(answers)).await;
         outcome.map(|objects| objects.len()).map_err(|refusal| refusal.errno)
     }

@@ -13,6 +13,7 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::link;
 use super::netlink::{DUMP_TRIES, Refusal, steady};
+use super::wire::Wire;
 use crate::net::Link;
 
 /// The largest part of a dump that the kernel makes (NLMSG_GOODSIZE grows to 32 KiB).
@@ -52,7 +53,7 @@ fn look(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Refusal
         socket.recv_from(&mut part, 0)?;
         let mut rest = part.as_slice();
         while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+            let message = NetlinkMessage::<Wire<RouteNetlinkMessage>>::deserialize(rest)
                 .map_err(|error| io::Error::other(error.to_string()))?;
             whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
             match message.payload {
@@ -61,7 +62,7 @@ fn look(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Refusal
                 NetlinkPayload::Error(error) if error.code.is_some() => {
                     return Err(Refusal::plain(Errno::from_raw(error.raw_code().saturating_neg())));
                 }
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(port)) => {
+                NetlinkPayload::InnerMessage(Wire(RouteNetlinkMessage::NewLink(port))) => {
                     let port = link::read(&port);
                     if port.master == Some(bridge) && enough(port) {
                         return Ok(());

@@ -1,5 +1,6 @@
 //! ADD: looks at the node, plans, carries it out, and takes everything back when it fails, is aborted or runs late.
 
+use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -35,11 +36,17 @@ const UNDO_MAX: Duration = Duration::from_secs(2);
 /// How often a bridge that appears or vanishes between looking and acting is looked at again.
 const PLAN_TRIES: usize = 3;
 
-/// Attaches; the result's JSON.
+/// Attaches, and tells the caller the result's JSON: an attachment that nobody has heard of is taken back.
 ///
 /// # Errors
 /// Any code; nothing is left on the node then, or `details` says what is.
-pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> Result<Value, Error> {
+pub async fn add(
+    request: &Add,
+    netns: Netns,
+    ipam: &Delegation,
+    log: &Log,
+    tell: impl FnOnce(&Value) -> io::Result<()>,
+) -> Result<(), Error> {
     let started = Instant::now();
     let reservation = Reservation::find(request, ipam).await?;
     let lock = Lock::try_acquire(&super::del::attachment_lock(&request.attachment))
@@ -57,7 +64,7 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
         for step in transaction.deferred() {
             perform(&mut transaction, &step).await?;
         }
-        Ok(result)
+        tell(&result).map_err(|error| faults::untold(&error))
     };
     let outcome = tokio::select! {
         outcome = work => Some(outcome),
@@ -66,7 +73,7 @@ pub async fn add(request: &Add, netns: Netns, ipam: &Delegation, log: &Log) -> R
         () = tokio::time::sleep_until(work_until) => None,
     };
     let mut error = match outcome {
-        Some(Ok(result)) => return Ok(result),
+        Some(Ok(())) => return Ok(()),
         Some(Err(error)) => error,
         None => {
             let awaited = reservation.as_ref().and_then(Reservation::awaited);

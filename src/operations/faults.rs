@@ -137,6 +137,12 @@ pub fn still_running(attachment: &Attachment) -> Error {
     .remedy("call again when it has ended; its deadline is 60 s at the most")
 }
 
+/// Code 5: the result of an ADD that is taken back for it.
+pub fn untold(error: &std::io::Error) -> Error {
+    Error::new(Code::Io, format!("cannot write the result to standard output: {error}"))
+        .remedy("nothing is attached: call ADD again with an output that takes the result")
+}
+
 /// Code 126.
 pub fn aborted(why: &str) -> Error {
     Error::new(Code::Aborted, format!("ADD was aborted {why}"))

@@ -5,6 +5,7 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 
 use crate::cni::config::known;
@@ -91,7 +92,9 @@ fn execute(
         .map_err(|error| Error::new(Code::Internal, format!("cannot start the event loop: {error}")))?;
     runtime.block_on(async {
         match (request, netns) {
-            (Request::Add(add), Some(netns)) => super::add::add(&add, netns, &ipam, log).await.map(Some),
+            (Request::Add(add), Some(netns)) => {
+                super::add::add(&add, netns, &ipam, log, print).await.map(|()| None)
+            }
             (Request::Check(check), Some(netns)) => {
                 super::check::check(&check, netns, &ipam).await.map(|()| None)
             }
@@ -144,16 +147,30 @@ fn answer(outcome: Result<Option<Value>, Error>, version: &str) -> ExitCode {
         Ok(document) => (document, ExitCode::SUCCESS),
         Err(error) => (Some(error.to_json(version)), ExitCode::FAILURE),
     };
-    match document.map(|document| print(&document)) {
-        Some(Err(_)) => ExitCode::FAILURE,
-        Some(Ok(())) | None => code,
+    match document.map(|document| (print(&document), document)) {
+        Some((Err(_), document)) => {
+            // Runtimes show standard error where standard output is empty.
+            let _ = writeln!(std::io::stderr(), "{document}");
+            ExitCode::FAILURE
+        }
+        Some((Ok(()), _)) | None => code,
     }
 }
 
+/// Writes one document, past the standard library's buffer: what cannot be written now must not follow later, before an
+/// error.
 fn print(document: &Value) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{document}")?;
-    stdout.flush()
+    let text = format!("{document}\n");
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match nix::unistd::write(std::io::stdout(), rest) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 fn versions() -> Value {
