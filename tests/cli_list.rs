@@ -59,7 +59,7 @@ fn list_shows_what_the_kernel_knows() {
             "hostInterface": host_side("c1", "net1"), "bridge": "br0", "network": "lan", "container": "c1",
             "interface": "net1", "pod": "ns/vm-1", "mac": "02:00:00:00:00:01", "mode": "vm", "chained": false,
             "mtu": 1500, "up": true, "carrier": false, "state": "disabled", "isolated": true, "hairpin": false,
-            "vlans": null,
+            "vlans": null, "warnings": [],
         })
     );
     assert_eq!(shown[1]["mode"], "container");
@@ -76,6 +76,55 @@ fn list_shows_what_the_kernel_knows() {
 }
 
 #[test]
+fn list_is_found_by_mac_and_narrowed_down() {
+    let lab = Lab::new("");
+    let pod = attach_three(&lab);
+    lab.call("ADD", &vm_conf(json!({})), "c3", pod.path(), "net4").run().ok();
+    let shown = |words: &[&str]| {
+        let words = [&["list", "-o", "json"], words].concat();
+        json_of(&by_hand(&lab, &words, ""))["attachments"].as_array().unwrap().len()
+    };
+    for (words, count) in [
+        (&[][..], 4),
+        (&["--mac", "02:00:00:00:00:01"], 1),
+        (&["--mac", "02:00:00:00:00:77"], 0),
+        (&["--network", "other"], 1),
+        (&["--pod", "vm-1"], 3),
+        (&["--pod", "vm-1", "--network", "lan"], 2),
+        (&["--bridge", "br0"], 4),
+        (&["--bridge", "br1"], 0),
+        (&["--vlan", "1"], 0),
+    ] {
+        assert_eq!(shown(words), count, "{words:?}");
+    }
+    let table = text(&by_hand(&lab, &["list"], "").stdout);
+    assert!(table.contains("02:00:00:00:00:01") && !table.contains("HOST SIDE"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    let wide = text(&by_hand(&lab, &["list", "--output", "wide"], "").stdout);
+    assert!(wide.contains("HOST SIDE") && wide.contains(&host_side("c1", "net2")), "{wide}");
+    let none = text(&by_hand(&lab, &["list", "--bridge", "br1"], "").stdout);
+    assert_eq!(none, "no such attachment among the 4 on this node\n");
+    for wrong in
+        [&["list", "-o", "yaml"][..], &["list", "--json", "-o", "json"], &["list", "--network", "a b"]]
+    {
+        assert_eq!(by_hand(&lab, wrong, "").status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn list_shows_what_add_warned_of() {
+    let lab = Lab::new("");
+    lab.node.ip("link set ens192 nomaster");
+    lab.add(&vm_conf(json!({"uplinkCheck": "warn"})), &lab.pod()).ok();
+    let table = text(&by_hand(&lab, &["list"], "").stdout);
+    assert!(
+        table.contains("ADD warned: the bridge has no port that leads off the node (code 105)"),
+        "{table}"
+    );
+    assert_eq!(json_of(&by_hand(&lab, &["list", "--json"], ""))["attachments"][0]["warnings"], json!([105]));
+}
+
+#[test]
 fn list_shows_vlans() {
     if !needs(Feature::VlanFiltering) {
         return;
@@ -88,6 +137,8 @@ fn list_shows_vlans() {
     let vlans = json!({"pvid": 100, "untagged": ["100"], "tagged": ["200-210"]});
     assert_eq!(shown["attachments"][0]["vlans"], vlans);
     assert!(text(&by_hand(&lab, &["list"], "").stdout).contains("100+200-210"));
+    let of_vlan = |id: &str| text(&by_hand(&lab, &["list", "--vlan", id], "").stdout);
+    assert!(of_vlan("205").contains("100+200-210") && of_vlan("211").starts_with("no such attachment"));
 }
 
 #[test]

@@ -1,19 +1,19 @@
-//! `list`: the attachments on this node, read from the kernel alone.
+//! `list`: shows the attachments on this node.
 
-use std::collections::HashMap;
-
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use super::attachments::{self, Attachment};
 use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
 use super::{Verdict, block_on};
 use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
-use crate::net::{Link, PortVlans, VlanRange};
+use crate::net::{MacAddress, NetworkName, VlanRange};
 use crate::plan::names::Label;
-use crate::plan::owner::Owned;
 
 const HELP: &str = "\
---json prints {\"attachments\": [...]}, each with these keys (null where unknown, as behind an alias that somebody has changed):
+--output json (or --json) prints {\"attachments\": [...]}, each with these keys (null where unknown, as behind
+an alias that somebody has changed):
   hostInterface  the interface on the node
   bridge         the bridge that it is a port of
   network        name of the CNI network
@@ -27,23 +27,40 @@ const HELP: &str = "\
   up, carrier    of the host side; no carrier: the container's side is down
   state          bridge port: \"disabled\", \"listening\", \"learning\", \"forwarding\", \"blocking\"
   isolated, hairpin
-  vlans          {\"pvid\": 100, \"untagged\": [\"100\"], \"tagged\": [\"200-210\"]}, null where the bridge does not filter";
+  vlans          {\"pvid\": 100, \"untagged\": [\"100\"], \"tagged\": [\"200-210\"]}, null where the bridge does not filter
+  warnings       codes of what ADD warned of";
 
 /// List the attachments on this node
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct List {
-    /// Print JSON
-    #[arg(long)]
+    /// Only ports of this bridge
+    #[arg(long, value_name = "BRIDGE")]
+    bridge: Option<String>,
+    /// Only attachments in this VLAN, tagged or not
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094))]
+    vlan: Option<u16>,
+    /// Only attachments of this CNI network
+    #[arg(long, value_name = "NAME", value_parser = network)]
+    network: Option<NetworkName>,
+    /// Only attachments of pods whose namespace/name contains this
+    #[arg(long, value_name = "TEXT")]
+    pod: Option<String>,
+    /// Only the attachment with this MAC
+    #[arg(long, value_name = "MAC", value_parser = MacAddress::parse)]
+    mac: Option<MacAddress>,
+    /// How to show them: more columns, or JSON
+    #[arg(long, short, value_name = "FORM")]
+    output: Option<Form>,
+    /// Print JSON, as --output json does
+    #[arg(long, conflicts_with = "output")]
     json: bool,
 }
 
-/// An attachment as it is now.
-struct Attachment {
-    link: Link,
-    owned: Owned,
-    bridge: Option<Link>,
-    vlans: Option<PortVlans>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Wide,
+    Json,
 }
 
 impl List {
@@ -52,75 +69,69 @@ impl List {
     /// # Errors
     /// The kernel's refusal.
     pub fn run(self) -> Result<Verdict, Failure> {
-        let attachments = block_on(read())?;
-        if self.json {
+        let mut attachments = block_on(async {
+            let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
+            attachments::read(&kernel).await
+        })?;
+        let on_node = attachments.len();
+        attachments.retain(|attachment| self.wants(attachment));
+        if self.json || self.output == Some(Form::Json) {
             let shown: Vec<Value> = attachments.iter().map(to_json).collect();
             print_json(&json!({"attachments": shown}))?;
+        } else if attachments.is_empty() {
+            print(match on_node {
+                0 => "no attachments of bridge-dhcp on this node\n".to_string(),
+                others => format!("no such attachment among the {others} on this node\n"),
+            })?;
         } else {
-            print(to_text(&attachments, Palette::stdout()))?;
+            print(to_text(&attachments, self.output == Some(Form::Wide), Palette::stdout()))?;
         }
         Ok(Verdict::Well)
     }
-}
 
-async fn read() -> Result<Vec<Attachment>, Failure> {
-    let kernel = Linux::open(None).map_err(|refusal| unseen("the node's network", &refusal))?;
-    let links = kernel.attachments().await.map_err(|refusal| unseen("the node's links", &refusal))?;
-    let mut bridges: HashMap<u32, Option<Link>> = HashMap::new();
-    let mut attachments = Vec::with_capacity(links.len());
-    for (link, owned) in links.into_iter().filter_map(|(link, owned)| Some((link, owned?))) {
-        let bridge = match link.master {
-            None => None,
-            Some(index) => match bridges.get(&index) {
-                Some(known) => known.clone(),
-                None => {
-                    let seen = kernel.link_by_index(index).await;
-                    let seen = seen.map_err(|refusal| unseen("a bridge", &refusal))?;
-                    bridges.insert(index, seen.clone());
-                    seen
-                }
-            },
-        };
-        let filters = bridge.as_ref().and_then(|link| link.bridge.as_ref()).is_some_and(|b| b.vlan_filtering);
-        // An attachment may go while this reads: it is then shown without VLANs.
-        let vlans = if filters { kernel.vlans(&link).await.ok() } else { None };
-        attachments.push(Attachment { link, owned, bridge, vlans });
+    fn wants(&self, attachment: &Attachment) -> bool {
+        let label = attachment.label();
+        let pod = label.and_then(|label| label.pod.as_ref());
+        let of_pod = |part: &String| pod.is_some_and(|pod| pod.contains(part.as_str()));
+        let of_network =
+            |name: &NetworkName| label.is_some_and(|label| label.network == Label::network_field(name));
+        let in_vlan = |id: u16| attachment.vlans.as_ref().is_some_and(|vlans| vlans.contains(id));
+        self.bridge.as_ref().is_none_or(|name| attachment.bridge_name() == Some(name))
+            && self.network.as_ref().is_none_or(of_network)
+            && self.pod.as_ref().is_none_or(of_pod)
+            && self.mac.is_none_or(|mac| attachment.mac() == Some(mac))
+            && self.vlan.is_none_or(in_vlan)
     }
-    attachments.sort_by(|a, b| (bridge_name(a), &a.link.name).cmp(&(bridge_name(b), &b.link.name)));
-    Ok(attachments)
 }
 
-fn bridge_name(attachment: &Attachment) -> Option<&str> {
-    attachment.bridge.as_ref().map(|link| link.name.as_str())
-}
-
-fn state(link: &Link) -> Option<String> {
-    link.port.map(|port| port.state.to_string())
+fn network(text: &str) -> Result<NetworkName, &'static str> {
+    NetworkName::parse(text).ok_or("not the name of a CNI network")
 }
 
 fn to_json(attachment: &Attachment) -> Value {
     let Attachment { link, owned, vlans, .. } = attachment;
-    let label = owned.label.as_ref();
+    let label = attachment.label();
     let texts = |ranges: &[VlanRange]| ranges.iter().map(VlanRange::to_string).collect::<Vec<_>>();
     json!({
         "hostInterface": link.name,
-        "bridge": bridge_name(attachment),
+        "bridge": attachment.bridge_name(),
         "network": label.map(|label| &label.network),
         "container": label.map(|label| &label.container),
         "interface": label.map(|label| &label.ifname),
         "pod": label.and_then(|label| label.pod.as_ref()),
-        "mac": label.and_then(|label| label.mac).map(|mac| mac.to_string()),
+        "mac": attachment.mac().map(|mac| mac.to_string()),
         "mode": label.map(mode),
         "chained": owned.chained.is_some(),
         "mtu": link.mtu,
         "up": link.up,
         "carrier": link.carrier,
-        "state": state(link),
+        "state": link.port.map(|port| port.state.to_string()),
         "isolated": link.port.is_some_and(|port| port.isolated),
         "hairpin": link.port.is_some_and(|port| port.hairpin),
         "vlans": vlans.as_ref().map(|vlans| json!({
             "pvid": vlans.pvid, "untagged": texts(&vlans.untagged), "tagged": texts(&vlans.tagged),
         })),
+        "warnings": label.map(|label| label.warnings.iter().map(|code| *code as u32).collect::<Vec<_>>()),
     })
 }
 
@@ -128,45 +139,38 @@ fn mode(label: &Label) -> &'static str {
     if label.vm_mode { "vm" } else { "container" }
 }
 
-fn to_text(attachments: &[Attachment], palette: Palette) -> String {
-    if attachments.is_empty() {
-        return "no attachments of bridge-dhcp on this node\n".to_string();
+fn to_text(attachments: &[Attachment], wide: bool, palette: Palette) -> String {
+    let mut heads = vec!["BRIDGE", "VLAN", "STATE", "MAC", "NETWORK", "POD"];
+    if wide {
+        heads.extend(["HOST SIDE", "MODE", "INTERFACE", "CONTAINER"]);
     }
-    let heads = ["BRIDGE", "HOST SIDE", "VLAN", "STATE", "MODE", "NETWORK", "POD", "INTERFACE", "CONTAINER"];
-    let mut rows = vec![heads.map(str::to_string).to_vec()];
+    let mut rows = vec![heads.iter().map(|head| (*head).to_string()).collect::<Vec<_>>()];
     rows.extend(attachments.iter().map(|attachment| {
-        let Attachment { link, owned, vlans, .. } = attachment;
         let of_label =
-            |read: fn(&Label) -> Option<&str>| harmless(owned.label.as_ref().and_then(read).unwrap_or("-"));
-        vec![
-            bridge_name(attachment).unwrap_or("none").to_string(),
-            link.name.clone(),
-            vlans.as_ref().map_or("-".to_string(), shown_vlans),
-            shown_state(link),
-            of_label(|label| Some(mode(label))),
+            |read: fn(&Label) -> Option<&str>| harmless(attachment.label().and_then(read).unwrap_or("-"));
+        let mut row = vec![
+            attachment.bridge_name().unwrap_or("none").to_string(),
+            attachment.shown_vlans(),
+            attachment.shown_state(),
+            attachment.mac().map_or("-".to_string(), |mac| mac.to_string()),
             of_label(|label| Some(&label.network)),
             of_label(|label| label.pod.as_deref()),
-            of_label(|label| Some(&label.ifname)),
-            of_label(|label| Some(&label.container)).chars().take(13).collect::<String>(),
-        ]
+        ];
+        if wide {
+            row.extend([
+                attachment.link.name.clone(),
+                of_label(|label| Some(mode(label))),
+                of_label(|label| Some(&label.ifname)),
+                of_label(|label| Some(&label.container)).chars().take(13).collect(),
+            ]);
+        }
+        row
     }));
     let text = table(&rows);
     let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
-    format!("{}\n{body}", palette.paint(Tone::Faint, head))
-}
-
-/// The untagged VLAN, then the tagged ones, as in `100` or `1+200-210`.
-fn shown_vlans(vlans: &PortVlans) -> String {
-    let native = vlans.pvid.map_or("-".to_string(), |pvid| pvid.to_string());
-    let tagged = VlanRange::listed(&vlans.tagged);
-    if tagged.is_empty() { native } else { format!("{native}+{tagged}") }
-}
-
-/// What an operator has to know: a VM's port has no carrier until KubeVirt raises the other end.
-fn shown_state(link: &Link) -> String {
-    match (link.up, link.carrier, state(link)) {
-        (false, ..) => "down".to_string(),
-        (true, false, _) => "no carrier".to_string(),
-        (true, true, state) => state.unwrap_or("no port".to_string()),
-    }
+    let warned = attachments.iter().flat_map(|attachment| {
+        let owner = harmless(&attachment.owned.owner());
+        attachment.warnings().map(move |warning| format!("{owner}: {warning}\n"))
+    });
+    format!("{}\n{body}{}", palette.paint(Tone::Faint, head), warned.collect::<String>())
 }

@@ -1,6 +1,7 @@
 //! The command line, for people and for the DaemonSet: one file per command, one exit status for all of them.
 
 mod agent;
+mod attachments;
 mod completions;
 mod doctor;
 mod gc;
