@@ -259,7 +259,8 @@ fn a_full_or_read_only_disk_keeps_what_was_there() {
     let output =
         on_small_disk(&folder, size / 2, r#""$0" install --dest "$1"; echo "status $?"; ls -A "$1""#);
     assert_eq!(text(&output.stdout), "status 1\n", "nothing is left");
-    assert!(text(&output.stderr).contains("No space left on device"), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("No space left on device") && said.contains("remedy: free some space"), "{said}");
 
     let populated = r#"cp "$0" "$1/bridge-dhcp" && echo older >>"$1/bridge-dhcp" && before=$(sha256sum "$1/bridge-dhcp")
         RESTRICT
@@ -273,7 +274,58 @@ fn a_full_or_read_only_disk_keeps_what_was_there() {
     let read_only = populated.replace("RESTRICT", r#"mount -o remount,ro "$1""#);
     let output = on_small_disk(&folder, size * 3, &read_only);
     assert_eq!(text(&output.stdout), stays);
-    assert!(text(&output.stderr).contains("Read-only file system"), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("Read-only file system") && said.contains("/var/lib/cni/bin"), "{said}");
+}
+
+#[test]
+fn another_program_is_replaced_by_force_only() {
+    let lab = Lab::empty();
+    let folder = folder(&lab);
+    let install = |name: &str, force: &[&str]| {
+        let words = [&["install", "--name", name, "--dest", folder.to_str().unwrap()], force].concat();
+        Command::new(executable()).args(words).output().unwrap()
+    };
+    std::fs::write(folder.join("bridge"), "#!/bin/sh\n").unwrap();
+    std::os::unix::fs::symlink("bridge", folder.join("cnv-bridge")).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.join("dangling")).unwrap();
+    for name in ["bridge", "cnv-bridge", "dangling"] {
+        let output = install(name, &[]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(said.contains("is another program") && said.contains("--force"), "{name}: {said}");
+    }
+    assert_eq!(std::fs::read(folder.join("bridge")).unwrap(), b"#!/bin/sh\n");
+    assert!(install("bridge", &["--force"]).status.success());
+    assert_eq!(std::fs::read(folder.join("bridge")).unwrap(), std::fs::read(executable()).unwrap());
+
+    // A version of this program is none, whatever it is called; and what is called as this one was to be one.
+    older_version(&folder);
+    std::fs::rename(folder.join("bridge-dhcp"), folder.join("bridge")).unwrap();
+    assert!(text(&install("bridge", &[]).stdout).starts_with("installed"));
+    std::fs::write(folder.join("bridge-dhcp"), "half a copy").unwrap();
+    installed(&folder);
+}
+
+#[test]
+fn who_is_not_root_is_told_so() {
+    let lab = Lab::empty();
+    let folder = folder(&lab);
+    let program = lab.files.join("bridge-dhcp");
+    std::fs::copy(executable(), &program).unwrap();
+    let said = |uid: &str| {
+        let words = [&format!("--reuid={uid}"), "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];
+        let mut command = Command::new("setpriv");
+        command.args(words).arg(&program).args(["install", "--dest"]).arg(&folder);
+        text(&command.output().unwrap().stderr)
+    };
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o555)).unwrap();
+    let stranger = said("65534");
+    assert!(stranger.contains("run it as root; this was user 65534"), "{stranger}");
+    assert!(!stranger.contains("chown"), "{stranger}");
+    // Root without the capability, in a directory that is root's.
+    let bounded = said("0");
+    assert!(bounded.contains("DAC_OVERRIDE") && !bounded.contains("chown"), "{bounded}");
 }
 
 #[test]

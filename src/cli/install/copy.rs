@@ -1,7 +1,7 @@
 //! The atomic copy: a hidden temporary file, written, synced and read back, takes the place of the old one by rename.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -9,12 +9,17 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, PosixFadviseAdvice, posix_fadvise};
+use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 
 use super::super::output::Failure;
 
 /// The program that runs, whatever became of its path.
 const OWN: &str = "/proc/self/exe";
+/// The name that nobody else's program has: whatever is there is a copy of this one, if a broken one.
+pub const OWN_NAME: &str = "bridge-dhcp";
+/// What every version of this program says of itself in `--help`, and no other program does.
+const MARK: &[u8] = b"CNI plugin that attaches pods and virtual machines to a bridge of the node";
 const MODE: u32 = 0o755;
 const PART: usize = 64 * 1024;
 /// How often another installation may take our fresh temporary file for a leftover.
@@ -32,12 +37,18 @@ pub enum Done {
     Unchanged,
 }
 
-/// Puts this program into `folder` under `name`.
+/// Puts this program into `folder` under `name`; over another program only by `force`.
 ///
 /// # Errors
 /// What failed, and where; `folder` then holds what it held before.
-pub fn install(folder: &Path, name: &OsStr) -> Result<(Done, Checksum), Failure> {
+pub fn install(folder: &Path, name: &OsStr, force: bool) -> Result<(Done, Checksum), Failure> {
     let target = folder.join(name);
+    if !force && name != OWN_NAME && is_foreign(&target) {
+        return Err(Failure::Failed(
+            format!("{} is another program: it was left as it is", target.display()),
+            Some("remedy: install under another --name, or replace it for all its networks: --force".into()),
+        ));
+    }
     let own = |error: io::Error| Failure::Failed(format!("cannot read {OWN}: {error}"), None);
     let mut source = File::open(OWN).map_err(own)?;
     let wanted = checksum(&mut source).map_err(own)?;
@@ -64,24 +75,64 @@ pub fn install(folder: &Path, name: &OsStr) -> Result<(Done, Checksum), Failure>
     Ok((done, wanted))
 }
 
-/// A failure in `folder`. Where that denies access, its rights are the cause, and outweigh any other remedy.
-fn failure(what: String, folder: &Path, error: &io::Error, remedy: &str) -> Failure {
-    let denied = error.raw_os_error() == Some(Errno::EACCES as i32);
-    match folder.metadata().ok().filter(|_| denied) {
-        Some(rights) => Failure::Failed(
+/// A failure in `folder`, with the remedy for its cause; `otherwise` is the remedy where the cause says nothing.
+fn failure(what: String, folder: &Path, error: &io::Error, otherwise: &str) -> Failure {
+    let path = folder.display();
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    let (fact, remedy) = match (errno, folder.metadata()) {
+        (Some(Errno::EACCES), Ok(rights)) => denied(folder, &rights),
+        (Some(Errno::EROFS), _) => (
+            String::new(),
             format!(
-                "{what}: {error}; {} belongs to uid {}, gid {} and has mode {:04o}",
-                folder.display(),
-                rights.uid(),
-                rights.gid(),
-                rights.mode() & 0o7777
+                "{path} is on a read-only file system: an immutable node has its CNI directory elsewhere, such as /var/lib/cni/bin; the runtime's and Multus' binDir name it"
             ),
-            Some(format!(
-                "a container needs the capability DAC_OVERRIDE for a directory that is not its user's, and the type spc_t where SELinux enforces; or on the node: chown root:root {}",
-                folder.display()
-            )),
         ),
-        None => Failure::Failed(format!("{what}: {error}"), Some(remedy.into())),
+        (Some(Errno::ENOSPC | Errno::EDQUOT), _) => {
+            (String::new(), format!("free some space: df -h {path}; what was there before is still there"))
+        }
+        _ => (String::new(), otherwise.to_string()),
+    };
+    Failure::Failed(format!("{what}: {error}{fact}"), Some(format!("remedy: {remedy}")))
+}
+
+/// Who may write there, and how to become that.
+fn denied(folder: &Path, rights: &Metadata) -> (String, String) {
+    let path = folder.display();
+    let (uid, gid, mode) = (rights.uid(), rights.gid(), rights.mode() & 0o7777);
+    let fact = format!("; {path} belongs to uid {uid}, gid {gid} and has mode {mode:04o}");
+    if !geteuid().is_root() {
+        return (fact, format!("run it as root; this was user {}", geteuid()));
+    }
+    let mut remedy = "a container needs the capability DAC_OVERRIDE for a directory that is not its user's, and the type spc_t where SELinux enforces".to_string();
+    if (uid, gid) != (0, 0) {
+        remedy += &format!("; or on the node: chown root:root {path}");
+    }
+    (fact, remedy)
+}
+
+/// Whether a file of this name is no copy of this program. What cannot be read is not known to be one.
+fn is_foreign(target: &Path) -> bool {
+    match File::open(target) {
+        Err(error) => error.kind() != io::ErrorKind::NotFound || target.is_symlink(),
+        Ok(file) => !file.metadata().is_ok_and(|metadata| metadata.is_file()) || !has_mark(file),
+    }
+}
+
+/// Searches a file in parts, each with the end of the one before it: the mark may lie across their border.
+fn has_mark(mut file: File) -> bool {
+    let mut part = vec![0; PART];
+    let mut kept = 0;
+    loop {
+        let filled = match file.read(&mut part[kept..]) {
+            Ok(0) | Err(_) => return false,
+            Ok(length) => kept + length,
+        };
+        if part[..filled].windows(MARK.len()).any(|bytes| bytes == MARK) {
+            return true;
+        }
+        let rest = filled.saturating_sub(MARK.len());
+        part.copy_within(rest..filled, 0);
+        kept = filled - rest;
     }
 }
 
@@ -195,7 +246,7 @@ fn remove_leftovers(folder: &Path, name: &OsStr) -> io::Result<()> {
 /// Whether the file is this program already, as a file of its own that may be executed.
 fn is_identical(path: &Path, wanted: &Checksum) -> bool {
     let Ok(mut file) = open_as_it_is(path) else { return false };
-    let fit = |metadata: &std::fs::Metadata| metadata.is_file() && metadata.mode() & 0o7777 == MODE;
+    let fit = |metadata: &Metadata| metadata.is_file() && metadata.mode() & 0o7777 == MODE;
     file.metadata().is_ok_and(|metadata| fit(&metadata))
         && checksum(&mut file).is_ok_and(|sum| sum == *wanted)
 }

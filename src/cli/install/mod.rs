@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::{SigSet, Signal};
 
-use self::copy::{Done, install};
+use self::copy::{Done, OWN_NAME, install};
 use super::Verdict;
 use super::output::{Failure, print};
 
@@ -16,14 +16,18 @@ use super::output::{Failure, print};
 ///
 /// Installing over a running or an older version is safe: every ADD finds either the old file or the new one. What a
 /// killed installation left behind is removed by the next one. A file that is identical already is not written again.
+/// Another program is not replaced without --force: `--name bridge` would change every network of that type.
 #[derive(Debug, clap::Args)]
 pub struct Install {
     /// The CNI directory, such as /opt/cni/bin; it must exist
     #[arg(long, value_name = "DIR")]
     dest: PathBuf,
     /// The file's name in it, which is the "type" of network configs
-    #[arg(long, default_value = "bridge-dhcp", value_parser = file_name)]
+    #[arg(long, default_value = OWN_NAME, value_parser = file_name)]
     name: OsString,
+    /// Replace another program that has this name, too
+    #[arg(long)]
+    force: bool,
     /// Then wait for SIGTERM or SIGINT and leave the file in place: keeps a DaemonSet's container alive
     #[arg(long)]
     wait: bool,
@@ -40,7 +44,7 @@ impl Install {
         if self.wait {
             ending.thread_block().map_err(|errno| failed(format!("cannot block signals: {errno}")))?;
         }
-        let (done, digest) = install(&self.dest, &self.name)?;
+        let (done, digest) = install(&self.dest, &self.name, self.force)?;
         let path = self.dest.join(&self.name);
         let verb = match done {
             Done::Written => "installed",
