@@ -320,7 +320,6 @@ fn a_terminal_sees_colour_and_a_sign_of_life_unless_it_does_not_want_them() {
 fn wrong_arguments_end_with_2() {
     let lab = Lab::empty();
     for line in [
-        "doctor",
         "probe",
         "probe --bridge a/b",
         "probe --bridge br0 --vlan 0",
@@ -338,5 +337,110 @@ fn wrong_arguments_end_with_2() {
     for line in ["--help", "-V", "doctor --help", "probe -h"] {
         let output = by_hand(&lab, line);
         assert!(output.status.success() && !output.stdout.is_empty() && output.stderr.is_empty(), "{line}");
+    }
+}
+
+/// The machine's attachment, as KubeVirt has not wired it yet.
+fn attach_machine(lab: &Lab, changes: Value) -> support::namespace::Namespace {
+    let pod = lab.pod();
+    let call = lab.call("ADD", &vm_conf(changes), "c1", pod.path(), "podlan");
+    call.set("CNI_ARGS", "K8S_POD_NAMESPACE=vms;K8S_POD_NAME=web;MAC=02:00:00:00:00:10").run().ok();
+    pod
+}
+
+#[test]
+fn a_machine_whose_attachment_has_no_carrier_is_not_well() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let pod = attach_machine(&lab, json!({}));
+    let mac = "--mac 02:00:00:00:00:10";
+    for line in [format!("--bridge br0 {mac}"), mac.to_string()] {
+        let shown = doctor(&lab, &line);
+        assert_eq!(shown["verdict"], "fail", "the answer of DHCP says nothing of the machine: {shown}");
+        let one = if line == mac { &shown["bridges"][0] } else { &shown };
+        let said = check(one, "attachment");
+        let message = said["message"].as_str().unwrap();
+        assert!(message.contains("pod vms/web interface podlan has no carrier"), "{said}");
+        assert!(said["remedy"].as_str().unwrap().contains("virt-handler"), "{said}");
+    }
+    let all = doctor(&lab, "--bridge br0 --no-probe");
+    assert_eq!(check(&all, "attachment")["message"], "1 attachment, 1 of them without a connection");
+
+    pod.ip("link set podlan up");
+    wait_until("the attachment has a carrier", || {
+        check(&doctor(&lab, &format!("--bridge br0 --no-probe {mac}")), "attachment")["verdict"] == "ok"
+    });
+    let other = doctor(&lab, "--bridge br0 --no-probe --mac 02:00:00:00:00:99");
+    let said = check(&other, "attachment")["message"].as_str().unwrap();
+    assert_eq!(said, "no attachment on this node has MAC 02:00:00:00:00:99");
+}
+
+#[test]
+fn a_machine_on_another_bridge_is_found_there() {
+    let lab = Lab::new("");
+    let _pod = attach_machine(&lab, json!({}));
+    lab.node.ip("link add br1 up type bridge");
+    let shown = doctor(&lab, "--bridge br1 --no-probe --mac 02:00:00:00:00:10");
+    let said = check(&shown, "attachment");
+    assert!(said["message"].as_str().unwrap().ends_with("is a port of bridge br0, not of br1"), "{said}");
+    assert_eq!(said["remedy"], "bridge-dhcp doctor --bridge br0 --mac 02:00:00:00:00:10");
+}
+
+#[test]
+fn without_a_bridge_all_are_checked_that_lead_somewhere() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    lab.node.ip("link add docker0 up type bridge");
+    let shown = doctor(&lab, "");
+    let bridges = shown["bridges"].as_array().unwrap();
+    assert_eq!((bridges.len(), &bridges[0]["bridge"], &shown["verdict"]), (1, &"br0".into(), &"ok".into()));
+    assert!(
+        shown["passedOver"][0].as_str().unwrap().starts_with("bridge docker0: it has neither"),
+        "{shown}"
+    );
+    let said = text(&by_hand(&lab, "doctor --no-probe").stdout);
+    assert!(said.contains("\nnot checked: bridge docker0"), "{said}");
+
+    // One that has lost its uplink, but has attachments.
+    let _pod = attach_machine(&lab, json!({}));
+    lab.node.ip("link set ens192 nomaster");
+    let shown = doctor(&lab, "--no-probe");
+    assert_eq!(check(&shown["bridges"][0], "uplink")["code"], 105, "{shown}");
+    // One whose gateway this node is has none by design.
+    lab.node.ip("addr add 10.9.0.1/24 dev br0");
+    assert!(doctor(&lab, "--no-probe")["passedOver"][0].as_str().unwrap().contains("br0"), "{shown}");
+
+    let empty = Lab::empty();
+    let said = text(&by_hand(&empty, "doctor").stdout);
+    assert!(said.starts_with("nothing checked: no bridge to check"), "{said}");
+}
+
+#[test]
+fn what_networks_in_a_file_ask_for_is_checked() {
+    let lab = Lab::new("");
+    let _server = DhcpServer::start(&lab);
+    let file = lab.files.join("networks.yaml");
+    let definition = |name: &str, config: Value| {
+        format!(
+            "kind: NetworkAttachmentDefinition\nmetadata: {{name: {name}}}\nspec: {{config: '{config}'}}\n---\n"
+        )
+    };
+    let files = definition(
+        "lan",
+        json!({"type": "bridge-dhcp", "bridge": "br0", "dhcpProbe": {"servers": ["10.77.0.9"]}}),
+    ) + &definition("gone", json!({"type": "bridge-dhcp", "bridge": "br9", "vlan": 7}))
+        + &definition("routed", json!({"type": "bridge-dhcp", "bridge": "br8", "isGateway": true}));
+    std::fs::write(&file, files).unwrap();
+    let shown = doctor(&lab, &format!("--file {}", file.display()));
+    let bridges = shown["bridges"].as_array().unwrap();
+    assert_eq!(bridges.len(), 2, "{shown}");
+    assert_eq!(check(&bridges[0], "dhcp")["code"], 113, "the network allows another server only: {shown}");
+    assert_eq!(
+        (check(&bridges[1], "bridge")["code"].clone(), bridges[1]["vlan"].clone()),
+        (100.into(), 7.into())
+    );
+    assert!(shown["passedOver"][0].as_str().unwrap().contains("routed"), "{shown}");
+    for wrong in ["doctor --file /nowhere", "doctor --file /dev/null", "doctor --bridge br0 --file x"] {
+        assert_eq!(by_hand(&lab, wrong).status.code(), Some(2), "{wrong}");
     }
 }

@@ -32,19 +32,19 @@ Exit status: 0 a good offer came, 1 none did, 2 the command line is wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Probe {
+    /// The node's bridge
+    #[arg(long, value_name = "BRIDGE", value_parser = bridge)]
+    bridge: InterfaceName,
     #[command(flatten)]
-    asking: Asking,
+    terms: Terms,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What to ask, and where.
+/// What to ask for, wherever that is.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Asking {
-    /// The node's bridge
-    #[arg(long, value_name = "BRIDGE", value_parser = bridge)]
-    pub bridge: InterfaceName,
+pub struct Terms {
     /// VLAN of the attachment; without it the bridge's default
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094))]
     pub vlan: Option<u16>,
@@ -53,24 +53,31 @@ pub struct Asking {
     pub mac: Option<MacAddress>,
     /// How long to wait for an offer, such as 6s or 1500ms
     #[arg(long, value_name = "TIME", default_value = "6s", value_parser = timeout)]
-    timeout: Duration,
+    pub timeout: Duration,
     /// A server that may answer; may be repeated, without it any may
     #[arg(long = "server", value_name = "IP")]
-    servers: Vec<Ipv4Addr>,
+    pub servers: Vec<Ipv4Addr>,
     /// A subnet that an offer may lie in; may be repeated, without it any may
     #[arg(long = "subnet", value_name = "CIDR", value_parser = subnet)]
-    subnets: Vec<IpNetwork>,
+    pub subnets: Vec<IpNetwork>,
+}
+
+/// What to ask, and where.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    pub bridge: InterfaceName,
+    pub terms: Terms,
 }
 
 impl Asking {
     /// The VLANs of the port to ask from.
     pub fn vlans(&self) -> Option<Vlans> {
-        self.vlan.map(|native| Vlans { native, tagged: Vec::new(), keep_default: false })
+        self.terms.vlan.map(|native| Vlans { native, tagged: Vec::new(), keep_default: false })
     }
 
     /// Bridge and VLAN, as a sentence names them.
     pub fn place(&self) -> Place<'_> {
-        Place { bridge: self.bridge.as_str(), vlan: self.vlan }
+        Place { bridge: self.bridge.as_str(), vlan: self.terms.vlan }
     }
 
     /// Probes, with a sign of life on a terminal.
@@ -80,12 +87,12 @@ impl Asking {
     pub async fn ask(&self) -> Result<Report, Error> {
         let question = Question {
             vlans: self.vlans(),
-            client: self.mac,
-            timeout: self.timeout,
-            expected: Expected { servers: self.servers.clone(), subnets: self.subnets.clone() },
+            client: self.terms.mac,
+            timeout: self.terms.timeout,
+            expected: Expected { servers: self.terms.servers.clone(), subnets: self.terms.subnets.clone() },
             ..Question::on(self.bridge.clone())
         };
-        let what = format!("asking for a DHCP offer on {}, at most {:?}", self.place(), self.timeout);
+        let what = format!("asking for a DHCP offer on {}, at most {:?}", self.place(), self.terms.timeout);
         spinner::beside(&what, probe(&question)).await
     }
 }
@@ -96,7 +103,8 @@ impl Probe {
     /// # Errors
     /// Standard output cannot be written.
     pub fn run(self) -> Result<Verdict, Failure> {
-        let outcome = block_on(async { Ok(self.asking.ask().await) })?;
+        let asking = Asking { bridge: self.bridge, terms: self.terms };
+        let outcome = block_on(async { Ok(asking.ask().await) })?;
         if self.json {
             print_json(&json!({
                 "answered": outcome.is_ok(),
@@ -106,7 +114,7 @@ impl Probe {
         } else {
             let palette = Palette::stdout();
             print(match &outcome {
-                Ok(report) => answered(&self.asking, report, palette),
+                Ok(report) => answered(&asking, report, palette),
                 Err(error) => unanswered(error, palette),
             })?;
         }
@@ -157,7 +165,11 @@ fn unanswered(error: &Error, palette: Palette) -> String {
     text
 }
 
-fn bridge(text: &str) -> Result<InterfaceName, &'static str> {
+/// A bridge's name on the command line.
+///
+/// # Errors
+/// What a name must be.
+pub fn bridge(text: &str) -> Result<InterfaceName, &'static str> {
     InterfaceName::parse(text).ok_or("not an interface name (1 to 15 bytes, no '/', ':' or white space)")
 }
 

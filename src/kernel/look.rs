@@ -34,7 +34,10 @@ impl Linux {
     pub async fn bridge(&self, name: &str) -> Result<BridgeSeen, Refusal> {
         match self.link(name).await? {
             Some(link) => Ok(BridgeSeen::Present(Box::new(link))),
-            None => Ok(BridgeSeen::Missing { present: self.bridges().await? }),
+            None => {
+                let present = self.bridges().await?.into_iter().map(|link| link.name).collect();
+                Ok(BridgeSeen::Missing { present })
+            }
         }
     }
 
@@ -112,6 +115,20 @@ impl Linux {
             (link, owned)
         });
         Ok(links.filter(|(link, owned)| owned.is_some() || resembles(link)).collect())
+    }
+
+    /// All bridges of the node.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn bridges(&self) -> Result<Vec<Link>, Refusal> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
+        ];
+        let answers = self.host.dump(RouteNetlinkMessage::GetLink(message)).await?;
+        Ok(answers.iter().filter_map(read_link).filter(|link| link.bridge.is_some()).collect())
     }
 
     /// The ports of the bridge that may lead off the node.
@@ -245,21 +262,6 @@ impl Linux {
     /// Whatever reading it says.
     pub fn sysctl(&self, place: Place, key: &str) -> Result<Option<String>, Refusal> {
         Ok(self.at(place, || sysctl::read(key))??)
-    }
-
-    async fn bridges(&self) -> Result<Vec<String>, Refusal> {
-        let mut message = LinkMessage::default();
-        message.attributes = vec![
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
-            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
-        ];
-        let answers = self.host.dump(RouteNetlinkMessage::GetLink(message)).await?;
-        Ok(answers
-            .iter()
-            .filter_map(read_link)
-            .filter(|link| link.bridge.is_some())
-            .map(|link| link.name)
-            .collect())
     }
 }
 

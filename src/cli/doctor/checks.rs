@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::attachments::Attachment;
 use super::super::output::Tone;
 use crate::error::{Code, Error};
 use crate::kernel::faults::port_limit;
@@ -69,7 +70,8 @@ pub struct Check {
 }
 
 impl Check {
-    fn new(name: &'static str, judgement: Judgement, message: impl Into<String>) -> Self {
+    /// A check without a remedy.
+    pub fn new(name: &'static str, judgement: Judgement, message: impl Into<String>) -> Self {
         Self { name, judgement, code: None, message: message.into(), evidence: Vec::new(), remedy: None }
     }
 
@@ -96,9 +98,9 @@ impl Check {
         }
     }
 
-    /// DHCP is answered all the same: what failed cannot be all there is to say.
+    /// DHCP is answered all the same: what ADD would fail with cannot be all there is to say.
     pub fn doubt(&mut self) {
-        if self.judgement == Judgement::Fail {
+        if self.judgement == Judgement::Fail && self.code.is_some() {
             self.judgement = Judgement::Warn;
             self.evidence.push("DHCP is answered all the same, so ADD attaches where it may ask".into());
         }
@@ -119,6 +121,8 @@ pub struct Seen {
     pub name: String,
     pub vlans: Option<Vlans>,
     pub mac: Option<MacAddress>,
+    /// All attachments of the node.
+    pub attachments: Vec<Attachment>,
     pub bridge: BridgeSeen,
     /// Its ports that may lead off the node.
     pub uplinks: Vec<Uplink>,

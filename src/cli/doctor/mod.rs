@@ -1,31 +1,44 @@
 //! `doctor`: all checks of a bridge and a VLAN in order, each with verdict, evidence and remedy.
 
+mod attached;
 mod checks;
+mod places;
 
 use serde_json::{Value, json};
 
 use self::checks::{Check, Judgement, NOT_CHECKED, Seen};
+use self::places::Places;
 use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
-use super::probe::Asking;
-use super::{Verdict, block_on};
+use super::probe::{Asking, Terms, bridge};
+use super::{Verdict, attachments, block_on};
 use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::kernel::{firewall, ports};
-use crate::net::{BridgeSeen, Link};
+use crate::net::{BridgeSeen, InterfaceName, Link};
 use crate::plan::native_vlan;
 
 const HELP: &str = "\
+Without --bridge and --file, all bridges are checked that have attachments or an uplink, in each VLAN in which there are
+attachments; with --mac, the bridge and the VLAN of the attachment with this MAC.
+
 --json prints {\"verdict\": \"ok\", \"warn\" or \"fail\", \"bridge\": ..., \"vlan\": ..., \"checks\": [...]}, each check with name, verdict (\"ok\",
-\"warn\", \"fail\", \"skipped\"), code (the plugin's error code, or null), message, evidence (a list), remedy (or null).
+\"warn\", \"fail\", \"skipped\"), code (the plugin's error code, or null), message, evidence (a list), remedy (or null). Without
+--bridge it prints {\"verdict\": ..., \"bridges\": [...], \"passedOver\": [...]}, with one such object for each bridge and VLAN.
 
-Exit status: 0 no check failed, 1 one did, 2 the command line is wrong.";
+Exit status: 0 no check failed, warnings or not; 1 one did; 2 the command line is wrong.";
 
-/// Check a bridge and a VLAN from the NIC to the DHCP server, and say what to do
+/// Check bridges and VLANs from the NIC to the DHCP server, and say what to do
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Doctor {
+    /// The node's bridge
+    #[arg(long, value_name = "BRIDGE", value_parser = bridge)]
+    bridge: Option<InterfaceName>,
+    /// Check what the networks in this file or folder ask for, NetworkAttachmentDefinitions or configs; may be repeated
+    #[arg(long = "file", short, value_name = "FILE", conflicts_with = "bridge")]
+    files: Vec<String>,
     #[command(flatten)]
-    asking: Asking,
+    terms: Terms,
     /// Look only, do not ask for a DHCP offer
     #[arg(long)]
     no_probe: bool,
@@ -40,32 +53,64 @@ impl Doctor {
     /// # Errors
     /// The kernel's refusal to be looked at.
     pub fn run(self) -> Result<Verdict, Failure> {
-        let checks = block_on(self.examine())?;
-        let worst = checks.iter().map(|check| check.judgement).max().unwrap_or(Judgement::Ok);
-        if self.json {
-            let shown: Vec<Value> = checks.iter().map(Check::to_json).collect();
-            print_json(&json!({
-                "verdict": worst.word(), "bridge": self.asking.bridge.as_str(), "vlan": self.asking.vlan, "checks": shown,
-            }))?;
-        } else {
-            print(self.to_text(&checks, worst, Palette::stdout()))?;
+        let places = self.places()?;
+        let examine = async {
+            let mut examined = Vec::new();
+            for asking in places.asked {
+                examined.push(Examination { asking, no_probe: self.no_probe }.examine().await?);
+            }
+            Ok(examined)
+        };
+        let examined: Vec<Examined> = block_on(examine)?;
+        let worst = examined.iter().map(Examined::worst).max().unwrap_or(Judgement::Skipped);
+        match (self.json, &self.bridge) {
+            (true, Some(_)) => examined.iter().try_for_each(|one| print_json(&one.to_json()))?,
+            (true, None) => print_json(&json!({
+                "verdict": worst.word(), "passedOver": places.passed_over,
+                "bridges": examined.iter().map(Examined::to_json).collect::<Vec<_>>(),
+            }))?,
+            (false, _) => print(to_text(&examined, &places.passed_over, Palette::stdout()))?,
         }
         Ok(if worst == Judgement::Fail { Verdict::Findings } else { Verdict::Well })
     }
 
-    async fn examine(&self) -> Result<Vec<Check>, Failure> {
+    fn places(&self) -> Result<Places, Failure> {
+        let asking = |bridge: &InterfaceName| Asking { bridge: bridge.clone(), terms: self.terms.clone() };
+        match &self.bridge {
+            Some(bridge) => Ok(Places { asked: vec![asking(bridge)], ..Places::default() }),
+            None if self.files.is_empty() => block_on(places::on_node(&self.terms)),
+            None => places::in_files(&self.files, &self.terms),
+        }
+    }
+}
+
+/// One bridge and VLAN to examine.
+struct Examination {
+    asking: Asking,
+    no_probe: bool,
+}
+
+/// What the checks of a bridge and VLAN came to.
+struct Examined {
+    asking: Asking,
+    checks: Vec<Check>,
+}
+
+impl Examination {
+    async fn examine(self) -> Result<Examined, Failure> {
         let seen = self.look().await?;
         let mut checks = checks::judge(&seen);
+        checks.push(attached::judge(&seen));
         checks.push(match &seen.bridge {
             _ if self.no_probe => Check::skipped("dhcp", "not asked (--no-probe)"),
-            _ if !seen.can_be_asked() => Check::skipped("dhcp", "cannot be asked through this bridge"),
+            _ if !seen.can_be_asked() => Check::skipped("dhcp", "not asked: repair the failures above"),
             _ => checks::dhcp(self.asking.ask().await),
         });
         let answered = |check: &Check| matches!(check.judgement, Judgement::Ok | Judgement::Warn);
         if checks.last().is_some_and(answered) {
             checks.iter_mut().for_each(Check::doubt);
         }
-        Ok(checks)
+        Ok(Examined { asking: self.asking, checks })
     }
 
     async fn look(&self) -> Result<Seen, Failure> {
@@ -75,7 +120,8 @@ impl Doctor {
         let mut seen = Seen {
             name: name.to_string(),
             vlans: self.asking.vlans(),
-            mac: self.asking.mac,
+            mac: self.asking.terms.mac,
+            attachments: attachments::read(&kernel).await?,
             bridge,
             uplinks: Vec::new(),
             ports: 0,
@@ -98,13 +144,27 @@ impl Doctor {
 
     /// The port behind which the bridge has learned the MAC that was asked for.
     async fn learned(&self, kernel: &Linux, link: &Link) -> Result<Option<Link>, Failure> {
-        let Some(mac) = self.asking.mac else { return Ok(None) };
+        let Some(mac) = self.asking.terms.mac else { return Ok(None) };
         let vlan = native_vlan(self.asking.vlans().as_ref(), link);
         let port = kernel.learned_on(link, mac, vlan).await;
         Ok(port.map_err(|refusal| unseen("the forwarding table", &refusal))?)
     }
+}
 
-    fn to_text(&self, checks: &[Check], worst: Judgement, palette: Palette) -> String {
+impl Examined {
+    fn worst(&self) -> Judgement {
+        self.checks.iter().map(|check| check.judgement).max().unwrap_or(Judgement::Ok)
+    }
+
+    fn to_json(&self) -> Value {
+        let shown: Vec<Value> = self.checks.iter().map(Check::to_json).collect();
+        json!({
+            "verdict": self.worst().word(), "bridge": self.asking.bridge.as_str(), "vlan": self.asking.terms.vlan, "checks": shown,
+        })
+    }
+
+    fn to_text(&self, palette: Palette) -> String {
+        let (checks, worst) = (&self.checks, self.worst());
         let first = checks.iter().find(|check| check.judgement == worst);
         // What ADD would fail with names the bridge itself.
         let essence = match first {
@@ -139,6 +199,18 @@ impl Doctor {
         }
         text
     }
+}
+
+/// One report after the other, then what was not looked at.
+fn to_text(examined: &[Examined], passed_over: &[String], palette: Palette) -> String {
+    let mut reports: Vec<String> = examined.iter().map(|one| one.to_text(palette)).collect();
+    if examined.is_empty() {
+        let word = palette.paint(Tone::Doubtful, "nothing checked");
+        reports.push(format!("{word}: no bridge to check; name one by --bridge\n"));
+    }
+    let notes = passed_over.iter().map(|why| format!("not checked: {}\n", harmless(why))).collect::<String>();
+    reports.extend((!notes.is_empty()).then_some(notes));
+    reports.join("\n")
 }
 
 impl Seen {

@@ -11,9 +11,10 @@ mod spelling;
 use serde_json::{Value, json};
 
 use self::finding::{Finding, Severity};
-use self::inventory::{Inventory, Tally};
+use self::inventory::{Inventory, Network, Tally};
 use super::Verdict;
 use super::output::{Failure, Palette, Tone, harmless, print, print_json};
+use crate::cni::config::NetConf;
 
 const HELP: &str = "\
 Files may hold, in any mix: a CNI config or config list (JSON), or Kubernetes objects (YAML or JSON, several documents,
@@ -66,6 +67,31 @@ impl Validate {
         } else {
             Verdict::Findings
         })
+    }
+}
+
+/// The networks of this plugin, or of one with the same keys, in the files, each with the name of its object.
+///
+/// # Errors
+/// A file cannot be read, or has no such network that ADD would take; with the reason.
+pub fn networks(files: &[String]) -> Result<Vec<(String, NetConf)>, String> {
+    let mut inventory = Inventory::default();
+    for source in source::read(files) {
+        let text = source.text.map_err(|unreadable| format!("{}: {}", source.name, unreadable.message))?;
+        inventory.read(&source.name, &text);
+    }
+    let broken = inventory.findings.iter().find(|finding| finding.severity == Severity::Error);
+    let named = |network: &Network| Some((network.place.subject().to_string(), network.conf()?.clone()));
+    let networks: Vec<_> = inventory.networks.iter().filter_map(named).collect();
+    match (networks.is_empty(), broken) {
+        (false, _) => Ok(networks),
+        (true, Some(finding)) => {
+            Err(format!("{}:{}: {}", finding.place.file, finding.place.line, finding.message))
+        }
+        (true, None) => Err(format!(
+            "{}: no network that this plugin would attach; see bridge-dhcp validate",
+            files.join(" ")
+        )),
     }
 }
 

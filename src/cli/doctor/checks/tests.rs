@@ -12,6 +12,7 @@ fn judged(name: &str, change: impl FnOnce(&mut Seen)) -> Judgement {
         name: "br0".into(),
         vlans: None,
         mac: None,
+        attachments: Vec::new(),
         bridge: BridgeSeen::Present(Box::new(bridge)),
         uplinks: vec![Uplink { link: Link::plain("ens192"), vlans: None }],
         ports: 1,
