@@ -63,6 +63,8 @@ pub struct Answer {
 pub struct Counters {
     /// DHCPDISCOVERs handed out.
     pub sent: u32,
+    /// When the last of them was, since the start.
+    pub last_sent: Option<Duration>,
     /// Frames handed in. Behind the socket's filter these are frames to DHCP clients only.
     pub frames: u32,
     /// DHCP replies of any kind, well-formed or not, for anyone.
@@ -103,6 +105,7 @@ pub struct Exchange {
     end: Duration,
     satisfied: bool,
     timing: Timing,
+    again_at: Option<Duration>,
     next_send: Duration,
     answers: Vec<Answer>,
     counters: Counters,
@@ -124,6 +127,7 @@ impl Exchange {
             end: timing.timeout,
             satisfied: false,
             timing,
+            again_at: None,
             next_send: Duration::ZERO,
             answers: Vec::new(),
             counters: Counters::default(),
@@ -140,6 +144,12 @@ impl Exchange {
     #[must_use]
     pub fn beginning_at(self, begin: Duration) -> Self {
         Self { begin, next_send: begin, ..self }
+    }
+
+    /// The same exchange, which asks at this time since the start, too, if it is not answered by then.
+    #[must_use]
+    pub fn again_at(self, at: Duration) -> Self {
+        Self { again_at: Some(at), ..self }
     }
 
     /// The same exchange, told the transaction numbers of those that run beside it.
@@ -166,6 +176,7 @@ impl Exchange {
             Ok(message) => {
                 self.schedule(now);
                 self.counters.sent += 1;
+                self.counters.last_sent = Some(now);
                 Action::Send(frame::broadcast(self.identity.source, &message))
             }
             // The encoder refuses only what does not vary here.
@@ -269,7 +280,8 @@ impl Exchange {
         let jitter = Duration::from_millis(self.random.up_to(spread));
         let planned = (planned + jitter).saturating_sub(Duration::from_millis(spread / 2));
         // A caller that was held up must not send two at once.
-        self.next_send = planned.max(now + Duration::from_millis(u64::from(gap) / 2));
+        let next = planned.max(now + Duration::from_millis(u64::from(gap) / 2));
+        self.next_send = self.again_at.filter(|at| (now..next).contains(at) && *at > now).unwrap_or(next);
     }
 }
 

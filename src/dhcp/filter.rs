@@ -25,53 +25,104 @@ const PACKET_TYPE: u32 = 0xffff_f004;
 /// which a client at that place would not receive.
 const PACKET_OUTGOING: u32 = 4;
 
+/// Dispatch and bodies of a program end with these two: what is let through, and what is not.
+const ACCEPT: u8 = 254;
+/// See [`ACCEPT`].
+const REFUSE: u8 = 255;
+/// Ports of DHCP's servers and clients.
+const SERVER_PORT: u32 = 67;
+const CLIENT_PORT: u32 = 68;
+/// Bytes that a bystander needs: all headers, and a message up to its transaction number.
+const GLIMPSE: u32 = 128;
+
 /// Instruction, steps to skip if true, steps to skip if false, operand.
 type Step = (u16, u8, u8, u32);
 
-/// Unfragmented UDP over IPv4 to the DHCP client port, received rather than sent, with one VLAN tag or none: the kernel
-/// takes the outermost tag out of a received frame before it asks. What is tagged is heard to be told of.
-const PROGRAM: [Step; 24] = [
+/// Unfragmented UDP over IPv4 to one of these ports, with one VLAN tag or none: the kernel takes the outermost tag out of a
+/// received frame before it asks. What is tagged is heard to be told of.
+fn udp_to(ports: &[u32], length: u32) -> Vec<Step> {
+    let body = |shift: u32| {
+        // Protocol, fragment offset, destination port behind the IPv4 header and its options.
+        let mut steps = vec![
+            (LOAD_BYTE, 0, 0, 23 + shift),
+            (IF_EQUAL, 0, REFUSE, 17),
+            (LOAD_HALF, 0, 0, 20 + shift),
+            (IF_ANY_BIT, REFUSE, 0, 0x1fff),
+            (LOAD_IPV4_HEADER_LENGTH, 0, 0, 14 + shift),
+            (LOAD_HALF_INDEXED, 0, 0, 16 + shift),
+        ];
+        steps.extend(ports.iter().map(|&port| (IF_EQUAL, ACCEPT, 0, port)));
+        steps.push((RETURN, 0, 0, 0));
+        steps
+    };
+    let untagged = body(0);
+    let behind = untagged.len() as u8;
+    let mut steps = vec![
+        (LOAD_HALF, 0, 0, 12),
+        (IF_EQUAL, 2, 0, 0x0800),
+        (IF_EQUAL, behind + 1, 0, 0x8100),
+        (IF_EQUAL, behind, REFUSE, 0x88a8),
+    ];
+    steps.extend(untagged);
+    steps.extend([(LOAD_HALF, 0, 0, 16), (IF_EQUAL, 0, REFUSE, 0x0800)]);
+    steps.extend(body(4));
+    let accept = steps.len();
+    steps.extend([(RETURN, 0, 0, length), (RETURN, 0, 0, 0)]);
+    let resolved = |at: usize, skip: u8| match skip {
+        ACCEPT => (accept - at - 1) as u8,
+        REFUSE => (accept - at) as u8,
+        near => near,
+    };
+    let steps = steps.into_iter().enumerate();
+    steps.map(|(at, (code, yes, no, operand))| (code, resolved(at, yes), resolved(at, no), operand)).collect()
+}
+
+/// What is received, not what this host sends.
+fn received_by_a_client() -> Vec<Step> {
+    let mut steps =
+        vec![(LOAD_BYTE, 0, 0, PACKET_TYPE), (IF_EQUAL, 0, 1, PACKET_OUTGOING), (RETURN, 0, 0, 0)];
+    steps.extend(udp_to(&[CLIENT_PORT], u32::MAX));
+    steps
+}
+
+/// What is seen on one of these interfaces, of which there are a few.
+fn on(interfaces: &[u32]) -> Vec<Step> {
+    let mut steps = vec![(LOAD_WORD, 0, 0, INTERFACE)];
+    let behind = |position: usize| (interfaces.len() - position) as u8;
+    steps.extend(
+        interfaces.iter().enumerate().map(|(position, &index)| (IF_EQUAL, behind(position), 0, index)),
+    );
+    steps.push((RETURN, 0, 0, 0));
+    steps
+}
+
+/// Broadcasts that come in from elsewhere.
+const FOREIGN_BROADCASTS: [Step; 7] = [
     (LOAD_BYTE, 0, 0, PACKET_TYPE),
-    (IF_EQUAL, 21, 0, PACKET_OUTGOING),
-    (LOAD_HALF, 0, 0, 12),
-    (IF_EQUAL, 2, 0, 0x0800),
-    (IF_EQUAL, 8, 0, 0x8100),
-    (IF_EQUAL, 7, 17, 0x88a8),
-    // Untagged: protocol, fragment offset, destination port behind the IPv4 header and its options.
-    (LOAD_BYTE, 0, 0, 23),
-    (IF_EQUAL, 0, 15, 17),
-    (LOAD_HALF, 0, 0, 20),
-    (IF_ANY_BIT, 13, 0, 0x1fff),
-    (LOAD_IPV4_HEADER_LENGTH, 0, 0, 14),
-    (LOAD_HALF_INDEXED, 0, 0, 16),
-    (IF_EQUAL, 9, 10, 68),
-    // Tagged: the same, four bytes further on.
-    (LOAD_HALF, 0, 0, 16),
-    (IF_EQUAL, 0, 8, 0x0800),
-    (LOAD_BYTE, 0, 0, 27),
-    (IF_EQUAL, 0, 6, 17),
-    (LOAD_HALF, 0, 0, 24),
-    (IF_ANY_BIT, 4, 0, 0x1fff),
-    (LOAD_IPV4_HEADER_LENGTH, 0, 0, 18),
-    (LOAD_HALF_INDEXED, 0, 0, 20),
-    (IF_EQUAL, 0, 1, 68),
-    (RETURN, 0, 0, u32::MAX),
-    (RETURN, 0, 0, 0),
+    (IF_EQUAL, 5, 0, PACKET_OUTGOING),
+    (LOAD_WORD, 0, 0, 0),
+    (IF_EQUAL, 0, 3, 0xffff_ffff),
+    (LOAD_HALF, 0, 0, 4),
+    (IF_EQUAL, 0, 1, 0xffff),
+    (RETURN, 0, 0, GLIMPSE),
 ];
 
 /// The program for a DHCP client on one interface, as the kernel takes it (SO_ATTACH_FILTER, socket(7)).
 pub fn dhcp_client(ifindex: u32) -> Vec<SockFilter> {
-    instructions(on_interface(ifindex).iter().chain(&PROGRAM))
+    instructions([on(&[ifindex]), received_by_a_client()].concat())
 }
 
 /// The program for one DHCP client on one interface: untagged replies with its hardware address and no others', which wake
 /// nobody then.
 pub fn one_client(ifindex: u32, chaddr: MacAddress) -> Vec<SockFilter> {
-    instructions(on_interface(ifindex).iter().chain(&replies_to(chaddr)))
+    instructions([on(&[ifindex]), replies_to(chaddr)].concat())
 }
 
-fn on_interface(ifindex: u32) -> [Step; 3] {
-    [(LOAD_WORD, 0, 0, INTERFACE), (IF_EQUAL, 1, 0, ifindex), (RETURN, 0, 0, 0)]
+/// The program for a bystander on these interfaces: the beginning of DHCP's frames in both directions, and with `broadcasts`
+/// of all broadcasts that come in.
+pub fn witness(interfaces: &[u32], broadcasts: bool) -> Vec<SockFilter> {
+    let foreign = if broadcasts { FOREIGN_BROADCASTS.to_vec() } else { Vec::new() };
+    instructions([on(interfaces), foreign, udp_to(&[SERVER_PORT, CLIENT_PORT], GLIMPSE)].concat())
 }
 
 fn replies_to(chaddr: MacAddress) -> Vec<Step> {
@@ -100,9 +151,8 @@ fn replies_to(chaddr: MacAddress) -> Vec<Step> {
     steps
 }
 
-fn instructions<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec<SockFilter> {
-    let instruction =
-        |&(code, if_true, if_false, operand): &_| SockFilter::new(code, if_true, if_false, operand);
+fn instructions(steps: Vec<Step>) -> Vec<SockFilter> {
+    let instruction = |(code, if_true, if_false, operand)| SockFilter::new(code, if_true, if_false, operand);
     steps.into_iter().map(instruction).collect()
 }
 
@@ -118,17 +168,20 @@ mod tests {
     /// Asks the kernel itself: it runs the filter of any datagram socket over the bytes sent to it. Only the test of
     /// the interface needs a real one.
     fn passes(frame: &[u8]) -> bool {
-        passes_through(&instructions(&PROGRAM), frame)
+        heard_of(received_by_a_client(), frame) == Some(frame.len())
     }
 
-    fn passes_through(program: &[SockFilter], frame: &[u8]) -> bool {
+    /// How many of the frame's bytes a socket with this program is given.
+    fn heard_of(program: Vec<Step>, frame: &[u8]) -> Option<usize> {
         let (sender, mut receiver) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
-        receiver.attach_filter(program).unwrap();
+        receiver.attach_filter(&instructions(program)).unwrap();
         receiver.set_nonblocking(true).unwrap();
         // A filtered datagram is an error for the sender, too; the receiver tells it better.
         let _ = sender.send(frame);
         let mut buffer = [0; 2048];
-        receiver.read(&mut buffer).is_ok_and(|length| buffer[..length] == *frame)
+        let length = receiver.read(&mut buffer).ok()?;
+        assert_eq!(buffer[..length], frame[..length]);
+        Some(length)
     }
 
     #[test]
@@ -181,18 +234,41 @@ mod tests {
     }
 
     #[test]
+    fn a_bystander_hears_dhcp_of_both_directions_and_foreign_broadcasts() {
+        let message = crate::dhcp::samples::reply(crate::dhcp::samples::OFFER);
+        let to = |port, tags: Vec<(u16, u16)>| {
+            let wrapping = Wrapping { destination_port: port, tags, ..Wrapping::default() };
+            let mut frame = wrapping.around(&message);
+            frame[0] = 2;
+            frame
+        };
+        let ports = || udp_to(&[SERVER_PORT, CLIENT_PORT], GLIMPSE);
+        for tags in [vec![], vec![(0x8100, 120)]] {
+            assert_eq!(heard_of(ports(), &to(67, tags.clone())), Some(GLIMPSE as usize));
+            assert_eq!(heard_of(ports(), &to(68, tags.clone())), Some(GLIMPSE as usize));
+            assert_eq!(heard_of(ports(), &to(69, tags)), None);
+        }
+        let everything = || [FOREIGN_BROADCASTS.to_vec(), ports()].concat();
+        assert_eq!(heard_of(everything(), &[0xff; 60]), Some(60));
+        assert_eq!(heard_of(everything(), &to(68, vec![])), Some(GLIMPSE as usize));
+        for start in [[0xff, 0xff, 0xff, 0xff, 0xff, 0xfe], [2, 0xff, 0xff, 0xff, 0xff, 0xff]] {
+            assert_eq!(heard_of(everything(), &[&start[..], &[0xff; 54]].concat()), None);
+        }
+    }
+
+    #[test]
     fn one_clients_replies_pass_and_no_others() {
         let client = crate::dhcp::samples::client_mac();
-        let program = instructions(&replies_to(client));
+        let passes = |frame: &[u8]| heard_of(replies_to(client), frame) == Some(frame.len());
         let plain = Wrapping::default();
         let message = crate::dhcp::samples::reply(crate::dhcp::samples::OFFER);
         let with_options = Wrapping { ip_options: vec![1; 8], ..plain.clone() };
-        assert!(passes_through(&program, &plain.around(&message)));
-        assert!(passes_through(&program, &with_options.around(&message)));
+        assert!(passes(&plain.around(&message)));
+        assert!(passes(&with_options.around(&message)));
         for at in [28, 33] {
             let mut other = message.clone();
             other[at] ^= 1;
-            assert!(!passes_through(&program, &plain.around(&other)), "another chaddr, byte {at}");
+            assert!(!passes(&plain.around(&other)), "another chaddr, byte {at}");
         }
         let unwanted = [
             Wrapping { destination_port: 67, ..plain.clone() },
@@ -200,7 +276,7 @@ mod tests {
             Wrapping { tags: vec![(0x8100, 5)], ..plain.clone() },
         ];
         for wrapping in unwanted {
-            assert!(!passes_through(&program, &wrapping.around(&message)));
+            assert!(!passes(&wrapping.around(&message)));
         }
     }
 }

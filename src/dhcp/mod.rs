@@ -6,8 +6,9 @@
 //! - [`expected`]: which offers are good.
 //! - [`client`]: the client of a lease, a state machine from DISCOVER to RELEASE.
 //! - [`exchange`]: the probe's state machine; bytes and clock in, bytes and timers out, no I/O.
-//! - [`filter`] and [`socket`]: the packet socket that lets only frames to a DHCP client through.
-//! - [`drive`](mod@drive): the loop that joins the last two.
+//! - [`filter`], `tap` and [`socket`]: the packet socket that lets only frames to a DHCP client through.
+//! - [`drive`](mod@drive): the loop that joins exchange and socket.
+//! - [`listener`]: a packet socket of a bystander, and [`overheard`](mod@overheard), what a frame tells it.
 
 pub mod client;
 pub mod discover;
@@ -16,10 +17,13 @@ pub mod exchange;
 pub mod expected;
 pub mod filter;
 pub mod frame;
+pub mod listener;
 mod message;
 mod options;
+pub mod overheard;
 mod random;
 pub mod reply;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod socket;
+mod tap;
