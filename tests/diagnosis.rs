@@ -46,7 +46,7 @@ table! {
     a_hypervisor_drops_foreign_macs: [] "", foreign_macs_dropped, {} => 111 ["only this node's own MAC", "forged transmits"];
     br_netfilter_drops: [BridgeNetfilter] "", forward_drop, {"macspoofchk": true} => 112 ["br_netfilter", "bridge-nf-call-iptables", "sysctl -w"];
     br_netfilter_drops_by_nftables: [BridgeNetfilter Nat] "", nft_forward_drop, {} => 112 ["br_netfilter", "policy drop of table ip filter chain FORWARD", "remedy: iptables -I FORWARD"];
-    a_bridge_rule_drops: [] "", bridge_rule, {} => 112 ["nftables hook forward of table bridge guard chain forward", "nft insert rule bridge guard forward udp dport"];
+    a_bridge_rule_drops: [] "", bridge_rule, {} => 112 ["nftables hook forward of table bridge guard chain forward", "nft delete rule bridge guard forward handle "];
     the_uplink_is_isolated: [] "", isolated_uplink, {"portIsolation": true} => 112 ["port ens192 is isolated", "isolated off"];
     the_only_server_is_isolated: [] "", isolated_server, {"portIsolation": true, "uplinkCheck": "off"} => 112 ["\"portIsolation\" is set and port local is isolated"];
     the_uplink_takes_no_broadcasts: [] "", unflooded_uplink, {} => 112 ["port ens192 has bcast_flood off", "bridge link set dev ens192 bcast_flood on"];

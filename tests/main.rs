@@ -39,6 +39,7 @@ mod servers;
 mod undo;
 mod vlan;
 mod vm_mode;
+mod witness;
 
 #[test]
 fn every_file_is_a_module_here() {

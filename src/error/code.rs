@@ -79,6 +79,10 @@ codes! {
     NotForwarding = 115,
     /// DHCP replies were seen, but none was a valid offer
     BadReplies = 116,
+    /// frames that leave by an uplink come back by it: a loop, or a switch that reflects them
+    FramesComeBack = 117,
+    /// other VLANs are heard on the wire, but none of the attachment's: the switch port does not carry it
+    VlanNotOnWire = 118,
     /// nftables refused the rules
     Nftables = 120,
     /// the IPAM plugin failed

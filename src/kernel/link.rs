@@ -112,6 +112,7 @@ fn read_port(attributes: &[InfoBridgePort]) -> Port {
             }
             InfoBridgePort::ForwardDelayTimer(hundredths) => port.forward_timer = *hundredths,
             InfoBridgePort::HairpinMode(on) => port.hairpin = *on,
+            InfoBridgePort::Locked(on) => port.locked = *on,
             InfoBridgePort::Isolated(on) => port.isolated = *on,
             InfoBridgePort::BroadcastFlood(on) => port.broadcast_flood = *on,
             _ => {}

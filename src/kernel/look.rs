@@ -26,6 +26,9 @@ const IFNAMSIZ: usize = 16;
 /// Of include/uapi/linux/if_link.h; rtnetlink knows it as a property only.
 const IFLA_ALT_IFNAME: u16 = 53;
 
+/// Interfaces below one uplink that are looked at.
+const LOWER_MAX: usize = 8;
+
 impl Linux {
     /// The bridge of that name, or what is there instead.
     ///
@@ -222,6 +225,28 @@ impl Linux {
         let mut message = LinkMessage::default();
         message.header.index = index;
         request_link(&self.host, message).await
+    }
+
+    /// What lies below an uplink, where frames have the tags that the wire sees: a VLAN's device, the members of a bond.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn below(&self, uplink: &Link) -> Result<Vec<Link>, Refusal> {
+        let mut lower = Vec::new();
+        let mut at = uplink.clone();
+        if let (Some("vlan"), Some(index)) = (at.kind.as_deref(), at.peer)
+            && let Some(device) = self.link_by_index(index).await?
+        {
+            lower.push(device.clone());
+            at = device;
+        }
+        if let Some("bond" | "team") = at.kind.as_deref() {
+            ports::read(at.index, |member| {
+                lower.push(member);
+                lower.len() == LOWER_MAX
+            })?;
+        }
+        Ok(lower)
     }
 
     /// Deletes the interface of that name in the container.

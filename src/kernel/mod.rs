@@ -7,7 +7,7 @@
 //! - [`changes`]: what happens to the node's interfaces.
 //! - [`probe_port`]: the temporary port that a probe asks through.
 //! - [`nft`]: our nftables table; [`firewall`]: the rules of others.
-//! - [`diagnosis`]: what only a diagnosis looks at.
+//! - [`diagnosis`]: what only a diagnosis looks at; [`uplink_guards`]: what of an interface drops frames.
 //! - [`lock`]: mutual exclusion between plugin processes.
 //! - [`netns`]: another network namespace.
 //! - [`netlink`]: a netlink socket, `wire` what it takes and gives; `interface`, `link`, `address`, `route`, [`vlan`]: its messages, by subject.
@@ -39,6 +39,7 @@ pub mod random;
 mod route;
 mod sysctl;
 mod taken;
+pub mod uplink_guards;
 mod verbs;
 mod veth;
 pub mod vlan;

@@ -19,7 +19,7 @@ mod port;
 pub mod vlan;
 
 pub use bridge::{Bridge, Stp};
-pub use firewall::{Firewall, FirewallHook, IPTABLES_OPENING};
+pub use firewall::{DropRule, Firewall, FirewallHook, Guards, IPTABLES_OPENING, TrafficFilter};
 pub use link::{BridgeSeen, Known, Link, Traffic, Uplink};
 pub use mac::MacAddress;
 pub use name::{ContainerId, InterfaceName, NetworkName};

@@ -38,6 +38,8 @@ pub struct Port {
     pub isolated: bool,
     /// Broadcasts of other ports leave through it (IFLA_BRPORT_BCAST_FLOOD); the bridge device's own always do.
     pub broadcast_flood: bool,
+    /// Only frames of sources that the bridge was told of come in by it (IFLA_BRPORT_LOCKED).
+    pub locked: bool,
     /// Hundredths of a second until its state changes (IFLA_BRPORT_FORWARD_DELAY_TIMER).
     pub forward_timer: u64,
 }
@@ -45,7 +47,14 @@ pub struct Port {
 impl Port {
     /// A port as the kernel makes it, in this state.
     pub fn plain(state: PortState) -> Self {
-        Self { state, hairpin: false, isolated: false, broadcast_flood: true, forward_timer: 0 }
+        Self {
+            state,
+            hairpin: false,
+            isolated: false,
+            broadcast_flood: true,
+            locked: false,
+            forward_timer: 0,
+        }
     }
 }
 

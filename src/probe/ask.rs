@@ -58,7 +58,7 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     let ready_after = started.elapsed();
     let half = started + question.timeout / 2;
     let mut exchanges = Exchanges::new(question, bridge, source, deadline - begun, half - begun)?;
-    let mut second_half = SecondHalf::default();
+    let mut second_half = SecondHalf::new(exchanges.asking(), begun);
     let outcome = tokio::select! {
         outcome = drive(&mut exchanges.on_port, &socket) => outcome,
         never = second_half.run(&kernel, question, bridge, half, &mut exchanges.at_bridge) => match never {},
@@ -72,6 +72,7 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     if let Some(report) = answered_elsewhere(&kernel, question, bridge, &exchanges, started).await? {
         return Ok(report);
     }
+    second_half.finish(&exchanges);
     let facts = second_half.facts(&kernel, question, bridge, &exchanges).await?;
     Err(verdict(&facts))
 }

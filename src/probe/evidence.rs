@@ -1,6 +1,6 @@
 //! The evidence behind a verdict: what was asked and heard, and the node's state. Pure.
 
-use super::facts::{Asked, Facts};
+use super::facts::{Asked, Facts, Guarded};
 use crate::dhcp::exchange::Answer;
 use crate::net::{FirewallHook, Uplink};
 use crate::plan::faults::UPLINKS_MAX;
@@ -27,6 +27,10 @@ pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {
             traffic.sent, traffic.received
         )
     }));
+    match &facts.witness {
+        Ok(witness) => lines.extend(witness.lines()),
+        Err(why) => lines.push(format!("nobody listened at the uplinks: {why}")),
+    }
     if let Some(bridge) = &facts.bridge.bridge {
         lines.push(format!(
             "STP {}, forward delay {} s, vlan_filtering {}",
@@ -48,6 +52,28 @@ pub(super) fn lines(facts: &Facts<'_>) -> Vec<String> {
         });
     }
     lines.extend(facts.firewall.hooks.iter().map(|hook| format!("nftables: {}", hook_shown(hook))));
+    lines.extend(facts.guards.iter().flat_map(guarded));
+    lines
+}
+
+/// What of an uplink may drop frames, and did.
+fn guarded(guarded: &Guarded) -> Vec<String> {
+    let Guarded { ifname, guards, receive_drops, send_drops, .. } = guarded;
+    let mut lines = Vec::new();
+    if receive_drops + send_drops > 0 {
+        lines.push(format!(
+            "uplink {ifname} dropped {receive_drops} received frames and {send_drops} to be sent in the second half"
+        ));
+    }
+    lines.extend(guards.filters.iter().map(|filter| {
+        let way = if filter.egress { "egress" } else { "ingress" };
+        format!("tc: filter {} on {ifname} {way}, pref {}", filter.kind, filter.preference)
+    }));
+    lines.extend(guards.physical_function.iter().map(|function| {
+        format!(
+            "uplink {ifname} is a virtual function of {function}: its NIC drops frames of other MACs unless it is trusted and not checked (ip link set {function} vf N spoofchk off trust on)"
+        )
+    }));
     lines
 }
 
@@ -92,5 +118,6 @@ fn uplink_shown(uplink: &Uplink) -> String {
 
 fn hook_shown(hook: &FirewallHook) -> String {
     let policy = if hook.policy_drop { "drop" } else { "accept" };
-    format!("{}, hook {}, policy {policy}", hook.owner(), hook.hook)
+    let drops = hook.rule.as_ref().map(|rule| format!(", a rule of chain {} drops", rule.chain));
+    format!("{}, hook {}, policy {policy}{}", hook.owner(), hook.hook, drops.unwrap_or_default())
 }

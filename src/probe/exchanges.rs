@@ -6,10 +6,14 @@ use sha2::{Digest, Sha256};
 
 use super::faults::unseen;
 use super::question::Question;
+use super::witness::Asking;
 use crate::dhcp::exchange::{Exchange, Identity, Timing};
 use crate::error::Error;
 use crate::kernel::random::random_bytes;
 use crate::net::{Link, MacAddress};
+
+/// How long after the half of the time the question is asked once more, for those who listen from then on.
+const TO_BE_SEEN: Duration = Duration::from_millis(100);
 
 /// The Ethernet source of every probe of this bridge on this node: the same one each time, since switches with port
 /// security count addresses. No other interface has it, since it is a hash of the bridge's own address and name.
@@ -33,6 +37,12 @@ pub(super) struct Exchanges {
 }
 
 impl Exchanges {
+    /// Their transaction numbers, by the place that they are asked from.
+    pub(super) fn asking(&self) -> Asking {
+        let of = |exchanges: &[Exchange]| exchanges.iter().map(Exchange::xid).collect();
+        Asking { port: of(&self.on_port), device: of(&self.at_bridge) }
+    }
+
     pub(super) fn new(
         question: &Question,
         bridge: &Link,
@@ -47,7 +57,7 @@ impl Exchanges {
             let seed = seed.map_err(|refusal| unseen("random numbers", &refusal))?;
             Ok(Exchange::new(Identity { chaddr, source }, timing, seed).expecting(question.expected.clone()))
         };
-        let mut on_port = vec![begin(client, source, timing)?];
+        let mut on_port = vec![begin(client, source, timing)?.again_at(half + TO_BE_SEEN)];
         let rest = Timing { timeout: timeout.saturating_sub(half), grace: timeout };
         let mut at_bridge = vec![begin(client, source, rest)?];
         if client != source {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::question::Question;
+use super::witness::Witness;
 use crate::dhcp::exchange::{Answer, Counters, Exchange, Identity};
-use crate::net::{Firewall, Link, Traffic, Uplink};
+use crate::net::{Firewall, Guards, Link, Traffic, Uplink};
 
 /// What an exchange needs at least once the port forwards: a server's round trip and one repeat.
 pub(super) const EXCHANGE_MIN: Duration = Duration::from_millis(200);
@@ -28,6 +29,35 @@ impl Asked {
     }
 }
 
+/// What of an uplink may drop frames, and what it did in the second half.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// The uplink.
+    pub ifname: String,
+    /// What is there.
+    pub guards: Guards,
+    /// Frames that its queueing discipline dropped meanwhile.
+    pub queue_drops: u32,
+    /// Frames that entered and were dropped meanwhile by its driver or for want of room.
+    pub receive_drops: u64,
+    /// Frames that were to leave.
+    pub send_drops: u64,
+}
+
+impl Guarded {
+    /// What was there in the end, with what happened since `before`.
+    pub fn between(ifname: &str, before: &Guards, after: Guards) -> Self {
+        let queue = |guards: &Guards| guards.queue.as_ref().map_or(0, |(_, drops)| *drops);
+        Self {
+            ifname: ifname.to_string(),
+            queue_drops: queue(&after).saturating_sub(queue(before)),
+            receive_drops: after.receive_drops.saturating_sub(before.receive_drops),
+            send_drops: after.send_drops.saturating_sub(before.send_drops),
+            guards: after,
+        }
+    }
+}
+
 /// What was seen of a probe without a good offer.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
@@ -45,10 +75,21 @@ pub struct Facts<'a> {
     pub uplinks: Vec<Uplink>,
     /// What each of them sent and received in the second half.
     pub traffic: Vec<(String, Traffic)>,
+    /// What was seen at them, or why nobody listened there.
+    pub witness: Result<Witness, String>,
     /// What may drop bridged frames.
     pub firewall: Firewall,
+    /// What of the uplinks may drop frames besides.
+    pub guards: Vec<Guarded>,
     /// The port behind which the server sits that answered the bridge device.
     pub answering: Option<Link>,
     /// The vendor, if this node is a virtual machine.
     pub hypervisor: Option<String>,
+}
+
+impl Facts<'_> {
+    /// Whether somebody answered the bridge device.
+    pub(super) fn device_is_answered(&self) -> bool {
+        self.at_bridge.as_ref().is_ok_and(|asked| asked.iter().any(|asked| !asked.answers.is_empty()))
+    }
 }

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::dropper::Dropper;
 use crate::dhcp::reply::{Offer, Refusal};
 use crate::error::{Code, Error, quoted};
 use crate::kernel::netlink;
@@ -35,16 +36,29 @@ pub fn unseen(what: &str, refusal: &netlink::Refusal) -> Error {
 /// Why a bridge without ports is not asked through, where that shall change nothing.
 pub const UNASKED_ALONE: &str = "nobody was asked: a temporary port would be the bridge's only one, and take its carrier and its MAC along when it goes";
 
-/// Code 110.
-pub fn no_offer(place: Place<'_>, timeout: Duration, sent: u32) -> Error {
+/// Code 110; with the uplinks by which the question was seen to leave.
+pub fn no_offer(place: Place<'_>, timeout: Duration, sent: u32, left_by: Option<&str>) -> Error {
+    let seen = left_by.map(|uplinks| format!(", seen leaving by {uplinks},")).unwrap_or_default();
     Error::new(
         Code::NoOffer,
         format!(
-            "no DHCP server answers on {place}: {sent} DISCOVERs and no reply within {} s",
+            "no DHCP server answers on {place}: {sent} DISCOVERs{seen} and no reply within {} s",
             timeout.as_secs_f32()
         ),
     )
     .remedy("check that the DHCP server runs and serves this segment (relay, VLAN on the switch port), then its pool and its list of known clients")
+}
+
+/// Code 110 where an XDP program sees an uplink's frames before anybody can listen.
+pub fn behind_xdp(error: Error, uplink: &str, id: u32) -> Error {
+    let advice = error.advice().unwrap_or_default().to_string();
+    error
+        .evidence(format!(
+            "uplink {uplink} has an XDP program (id {id}), which may drop answers before anybody sees them"
+        ))
+        .remedy(format!(
+            "ask its owner whether the XDP program of {uplink} drops DHCP (bpftool prog show id {id}), or try without: ip link set dev {uplink} xdp off; then {advice}"
+        ))
 }
 
 /// Code 110: what answers does so in a VLAN whose tag no guest's IP stack takes.
@@ -108,11 +122,73 @@ pub fn only_own_mac(own: MacAddress, place: Place<'_>, offer: &Offer) -> Error {
 }
 
 /// Code 112.
-pub fn bridged_frames_dropped(place: Place<'_>, cause: &str, remedy: &str) -> Error {
+pub(super) fn bridged_frames_dropped(place: Place<'_>, dropper: &Dropper) -> Error {
     Error::new(
         Code::BridgedFramesDropped,
         format!(
-            "{place} itself gets a DHCP offer, its ports do not: this node drops bridged frames ({cause})"
+            "{place} itself gets a DHCP offer, its ports do not: this node drops bridged frames ({})",
+            dropper.cause
+        ),
+    )
+    .remedy(&dropper.remedy)
+}
+
+/// Where on the node a probe's frames were seen for the last time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// No question left by any of these.
+    Question {
+        /// The uplinks, as a sentence names them.
+        uplinks: String,
+    },
+    /// The answer entered, and reached no port.
+    Answer {
+        /// The uplink that it entered by.
+        uplink: String,
+    },
+}
+
+/// Code 112, seen at the uplinks.
+pub(super) fn dropped_here(place: Place<'_>, lost: &Lost, dropper: &Dropper) -> Error {
+    let fact = match lost {
+        Lost::Question { uplinks } => {
+            format!("the DHCP question of a port of {place} never left by {uplinks}")
+        }
+        Lost::Answer { uplink } => format!("the DHCP answer entered {place} by {uplink} and reached no port"),
+    };
+    let fact = format!("{fact}: this node drops it ({})", dropper.cause);
+    Error::new(Code::BridgedFramesDropped, fact).remedy(&dropper.remedy)
+}
+
+/// Code 117.
+pub fn frames_come_back(place: Place<'_>, uplink: &str, count: u32) -> Error {
+    Error::new(
+        Code::FramesComeBack,
+        format!(
+            "what {place} sends by {uplink} comes back by it ({count} own questions): a loop, or a switch that reflects frames"
+        ),
+    )
+    .evidence("the bridge then learns its guests' MACs behind the uplink, and sends what is for them there")
+    .remedy("find the loop: a second cable or uplink to the same LAN without STP, a team or bond that the switch does not know, a hypervisor's or switch port's hairpin (reflective relay)")
+}
+
+/// Code 118.
+pub fn vlan_not_on_wire(place: Place<'_>, uplink: &str, vlan: u16, heard: &str, listened: Duration) -> Error {
+    let (nothing, remedy) = match vlan {
+        0 => (
+            "nothing untagged".to_string(),
+            "give the switch port behind the uplink a native (untagged) VLAN, or attach in one that it carries: \"vlan\"".to_string(),
+        ),
+        vlan => (
+            format!("nothing in VLAN {vlan}"),
+            format!("allow VLAN {vlan}, tagged, on the switch port behind {uplink} (and on the hypervisor's port group)"),
+        ),
+    };
+    Error::new(
+        Code::VlanNotOnWire,
+        format!(
+            "no DHCP on {place}: the switch port seems not to carry it: heard on {uplink} in {} s: {heard}; {nothing}",
+            listened.as_secs_f32()
         ),
     )
     .remedy(remedy)

@@ -6,14 +6,17 @@
 //! - `exchanges`: who asks, and with which addresses.
 //! - `second_half`: what is looked at besides, from the half of the time on.
 //! - `bridge_device`: the bridge device itself as the second place to ask from.
+//! - [`witness`]: what was seen to leave and to enter by the uplinks; pure.
 //! - `facts`: what was seen; pure data.
 //! - [`verdict`]: the one cause that the facts prove (it decides between the codes 110 to 116); pure.
+//! - `dropper`: what of the node drops what was lost on it; pure.
 //! - `evidence`: the lines behind a verdict; pure.
 //! - [`faults`]: the words of each verdict.
 //! - [`report`]: what an answered probe tells.
 
 pub mod ask;
 mod bridge_device;
+mod dropper;
 mod evidence;
 mod exchanges;
 mod facts;
@@ -22,6 +25,7 @@ pub mod question;
 pub mod report;
 mod second_half;
 pub mod verdict;
+pub mod witness;
 
 pub use ask::probe;
 pub use exchanges::source;

@@ -1,10 +1,13 @@
 //! From what was seen to what is wrong: the one cause that the facts prove, and the evidence for it. Pure.
 
 use super::facts::{Asked, EXCHANGE_MIN, Facts};
-use super::{evidence, faults};
+use super::faults::Lost;
+use super::witness::{Sight, vlans_shown};
+use super::{dropper, evidence, faults};
 use crate::dhcp::expected::Fit;
 use crate::error::Error;
-use crate::net::{FirewallHook, IPTABLES_OPENING, Link, MacAddress, Port, Vlans};
+use crate::net::{FirewallHook, MacAddress, Vlans};
+use crate::plan::faults::UPLINKS_MAX;
 use crate::plan::uplink;
 
 /// The cause, with the evidence.
@@ -12,9 +15,12 @@ pub fn verdict(facts: &Facts<'_>) -> Error {
     let cause = nothing_asked(facts)
         .or_else(|| bad_offer(facts))
         .or_else(|| other_identity(facts))
+        .or_else(|| came_back(facts))
         .or_else(|| other_place(facts))
         .or_else(|| bad_reply(facts))
         .or_else(|| no_way_out(facts))
+        .or_else(|| lost_here(facts))
+        .or_else(|| not_on_the_wire(facts))
         .or_else(|| replies_to_others(facts))
         .unwrap_or_else(|| silence(facts));
     evidence::lines(facts).into_iter().fold(cause, Error::evidence)
@@ -64,100 +70,71 @@ fn stranger_unanswered(facts: &Facts<'_>, source: MacAddress) -> Option<MacAddre
     of(source).filter(|probe| !probe.answers.is_empty()).map(|_| own.identity.chaddr)
 }
 
+/// The port's own questions came in again.
+fn came_back(facts: &Facts<'_>) -> Option<Error> {
+    let sight = facts.witness.as_ref().ok()?.returned_by()?;
+    Some(faults::frames_come_back(
+        facts.question.place(),
+        &sight.ifname,
+        sight.port.returned + sight.device.returned,
+    ))
+}
+
+/// Where on this node what the port asks ends; `None` where it does not, or nobody has seen it.
+fn lost(facts: &Facts<'_>) -> Option<Lost> {
+    let witness = facts.witness.as_ref().ok()?;
+    if witness.port_never_left() {
+        let uplinks: Vec<&str> = witness.uplinks().map(|sight| sight.ifname.as_str()).collect();
+        return Some(Lost::Question { uplinks: uplinks.join(" or ") });
+    }
+    let reached = facts.on_port.iter().any(|asked| {
+        let Asked { answers, counters, .. } = asked;
+        !answers.is_empty() || counters.refusals + counters.malformed + counters.tagged > 0
+    });
+    // An answer with another VLAN's tag is no answer to this question.
+    let entered = |sight: &Sight| sight.port.answered > 0 && sight.port.answered_in == sight.port.left_in;
+    let sight = witness.uplink(entered).filter(|_| !reached)?;
+    Some(Lost::Answer { uplink: sight.ifname.clone() })
+}
+
+/// The question never left this node, or its answer ended here.
+fn lost_here(facts: &Facts<'_>) -> Option<Error> {
+    let lost = lost(facts)?;
+    Some(faults::dropped_here(facts.question.place(), &lost, &dropper::find(facts, Some(&lost))))
+}
+
+/// Others are heard on the wire, but nobody in the VLAN that the question left in.
+fn not_on_the_wire(facts: &Facts<'_>) -> Option<Error> {
+    let witness = facts.witness.as_ref().ok()?;
+    // Answers with another VLAN's tag say more.
+    let (sight, vlan, heard) = witness.unheard_vlan().filter(|_| other_vlan(facts).is_none())?;
+    let listened = facts.question.timeout / 2;
+    Some(faults::vlan_not_on_wire(
+        facts.question.place(),
+        &sight.ifname,
+        vlan,
+        &vlans_shown(&heard),
+        listened,
+    ))
+}
+
 /// A client that asks from the bridge device is answered.
 fn other_place(facts: &Facts<'_>) -> Option<Error> {
     let asked = facts.at_bridge.as_ref().ok()?;
     let answered = |asked: &&Asked| !asked.answers.is_empty();
     let own = |asked: &&Asked| Some(asked.identity.source) == facts.bridge.mac;
     if asked.iter().filter(|asked| !own(asked)).any(|asked| answered(&asked)) {
-        let (cause, remedy) = dropper(facts);
-        return Some(faults::bridged_frames_dropped(facts.question.place(), &cause, &remedy));
+        let place = facts.question.place();
+        let lost = lost(facts);
+        let dropper = dropper::find(facts, lost.as_ref());
+        return Some(match lost {
+            Some(lost) => faults::dropped_here(place, &lost, &dropper)
+                .evidence(format!("{} itself gets an offer", facts.bridge.name)),
+            None => faults::bridged_frames_dropped(place, &dropper),
+        });
     }
     let own = asked.iter().filter(own).find(answered)?;
     Some(faults::only_own_mac(own.identity.source, facts.question.place(), &own.answers.first()?.offer))
-}
-
-/// What most likely drops bridged frames, and what to do about it.
-fn dropper(facts: &Facts<'_>) -> (String, String) {
-    if facts.question.isolated
-        && let Some(port) = leads_through(facts, |port| port.isolated)
-    {
-        return (
-            format!("\"portIsolation\" is set and port {port} is isolated, too"),
-            format!("bridge link set dev {port} isolated off"),
-        );
-    }
-    if let Some(port) = leads_through(facts, |port| !port.broadcast_flood) {
-        return (
-            format!("port {port} has bcast_flood off"),
-            format!("bridge link set dev {port} bcast_flood on"),
-        );
-    }
-    let firewall = &facts.firewall;
-    let bridge = facts.bridge.bridge.as_ref();
-    let shown_to_ip = bridge.is_some_and(|bridge| firewall.sees_frames_of(bridge));
-    let of_bridge = |hook: &&FirewallHook| hook.family == "bridge";
-    let of_ip = |hook: &&FirewallHook| shown_to_ip && hook.family != "bridge";
-    let forward = |hook: &&FirewallHook| of_ip(hook) && hook.hook == "forward";
-    let hooks = || firewall.hooks.iter();
-    // A chain that drops by default is a better suspect than a chain that merely exists.
-    let dropping = hooks().filter(|hook| hook.policy_drop).find(|hook| of_bridge(hook) || of_ip(hook));
-    if let Some(hook) = dropping.or_else(|| hooks().find(of_bridge)).filter(of_bridge) {
-        return (
-            format!("nftables hook {} of {}", hook.hook, hook.owner()),
-            hook.opening(&facts.bridge.name),
-        );
-    }
-    // A table that translates addresses only drops nothing.
-    let of_iptables = shown_to_ip && firewall.legacy_tables.iter().any(|table| table != "nat");
-    if of_iptables || hooks().any(|hook| of_ip(&hook)) {
-        let everywhere = firewall.call_iptables == Some(true);
-        let per_bridge = bridge.is_some_and(|bridge| bridge.nf_call_iptables);
-        let switch = if everywhere { "bridge-nf-call-iptables" } else { "nf_call_iptables of the bridge" };
-        // Before and after FORWARD, most chains translate addresses and drop nothing.
-        let other = || hooks().find(of_ip).filter(|_| !of_iptables);
-        let hook = dropping.or_else(|| hooks().find(forward)).or_else(other);
-        let whose = match hook {
-            Some(hook) if hook.policy_drop => format!("policy drop of {}", hook.owner()),
-            Some(hook) => hook.owner(),
-            None => "iptables' FORWARD chain".to_string(),
-        };
-        // One of them is enough to show the frames.
-        let off = [
-            (everywhere, "sysctl -w net.bridge.bridge-nf-call-iptables=0".to_string()),
-            (per_bridge, format!("ip link set {} type bridge nf_call_iptables 0", facts.bridge.name)),
-        ];
-        let off = off.into_iter().filter_map(|(on, command)| on.then_some(command));
-        let off = off.collect::<Vec<_>>().join("; ");
-        // What iptables accepts, the chain of another table drops all the same.
-        let opening = match hook {
-            Some(hook) => hook.opening(&facts.bridge.name),
-            None => IPTABLES_OPENING.to_string(),
-        };
-        // Off for the whole node, it would cut pods off from services.
-        let unless =
-            if everywhere { ", where no Kubernetes needs it on for its service addresses" } else { "" };
-        return (format!("br_netfilter: {switch} is 1, {whose}"), format!("{opening}, or{unless}: {off}"));
-    }
-    (
-        "no rule of nftables or iptables meets them".to_string(),
-        "look for tc filters, eBPF programs and ebtables on the ports: tc filter show, ebtables -L"
-            .to_string(),
-    )
-}
-
-/// The port of this kind that the question must leave through: the one that the answer to the bridge device came in by,
-/// or, where the bridge did not learn that, its uplinks if all are.
-fn leads_through<'a>(facts: &'a Facts<'_>, kind: impl Fn(&Port) -> bool) -> Option<&'a str> {
-    let kind = |link: &Link| link.port.as_ref().is_some_and(&kind);
-    let link = match &facts.answering {
-        Some(link) => Some(link).filter(|link| kind(link)),
-        None if facts.uplinks.iter().all(|uplink| kind(&uplink.link)) => {
-            facts.uplinks.first().map(|uplink| &uplink.link)
-        }
-        None => None,
-    };
-    link.map(|link| link.name.as_str())
 }
 
 /// A server answers this client, but not with an offer.
@@ -199,7 +176,11 @@ fn silence(facts: &Facts<'_>) -> Error {
     let (place, timeout) = (facts.question.place(), facts.question.timeout);
     let error = match other_vlan(facts) {
         Some((count, vlan)) => faults::tagged_only(place, count, vlan),
-        None => faults::no_offer(place, timeout, sent),
+        None => faults::no_offer(place, timeout, sent, left_by(facts).as_deref()),
+    };
+    let error = match facts.guards.iter().find_map(|guarded| Some((&guarded.ifname, guarded.guards.xdp?))) {
+        Some((uplink, id)) => faults::behind_xdp(error, uplink, id),
+        None => error,
     };
     let error = error.evidence("an exhausted pool and a server for registered clients only look the same");
     let error = match (suspect(facts), error.advice().map(str::to_string)) {
@@ -228,7 +209,22 @@ fn silence(facts: &Facts<'_>) -> Error {
 fn other_vlan(facts: &Facts<'_>) -> Option<(u32, u16)> {
     let counters = &facts.on_port.first()?.counters;
     let own = |vlan: &u16| facts.question.vlans.as_ref().is_some_and(|vlans| vlans.contains(*vlan));
-    counters.last_tagged.filter(|vlan| !own(vlan)).map(|vlan| (counters.tagged, vlan))
+    let at_port = counters.last_tagged.map(|vlan| (counters.tagged, vlan));
+    // A bridge that filters keeps them from the port.
+    let at_uplink = || {
+        let witness = facts.witness.as_ref().ok()?;
+        let other = |sight: &Sight| sight.port.answered > 0 && sight.port.answered_in != sight.port.left_in;
+        witness.uplink(other).map(|sight| (sight.port.answered, sight.port.answered_in))
+    };
+    at_port.or_else(at_uplink).filter(|(_, vlan)| *vlan != 0 && !own(vlan))
+}
+
+/// The uplinks by which the port's questions were seen to leave.
+fn left_by(facts: &Facts<'_>) -> Option<String> {
+    let witness = facts.witness.as_ref().ok()?;
+    let left = witness.uplinks().filter(|sight| sight.port.left > 0).map(|sight| sight.ifname.as_str());
+    let left: Vec<&str> = left.take(UPLINKS_MAX).collect();
+    (!left.is_empty()).then(|| left.join(", "))
 }
 
 /// The chain that may drop what both places sent or got: one before or after the bridge, and where only a port was asked,
@@ -237,6 +233,10 @@ fn suspect<'a>(facts: &'a Facts<'_>) -> Option<&'a FirewallHook> {
     let through_ip = facts.bridge.bridge.as_ref().is_some_and(|bridge| facts.firewall.sees_frames_of(bridge));
     let met = |hook: &&FirewallHook| hook.hook != "forward" || facts.at_bridge.is_err();
     let may_drop = |hook: &&FirewallHook| hook.family == "bridge" || (through_ip && hook.policy_drop);
+    // What was seen to leave, and whose answer never entered, no rule of this node has dropped.
+    if left_by(facts).is_some() {
+        return None;
+    }
     facts.firewall.hooks.iter().filter(met).find(may_drop)
 }
 

@@ -245,7 +245,8 @@ mod tests {
     #[test]
     fn a_vlan_is_missing_on_the_wire_only_where_others_are_heard() {
         let asked = |vlan| (5, true, vlan, Some(Dhcp::Question(PORT)));
-        let missing = |frames: &[_]| seen(frames).unheard_vlan().map(|(_, vlan, heard)| (vlan, vlans_shown(&heard)));
+        let missing =
+            |frames: &[_]| seen(frames).unheard_vlan().map(|(_, vlan, heard)| (vlan, vlans_shown(&heard)));
         assert_eq!(missing(&[asked(120)]), None);
         assert_eq!(missing(&[(5, false, 0, None), (5, false, 10, None)]), None);
         let heard = [(5, false, 0, None), (5, false, 10, None), asked(120)];

@@ -14,6 +14,7 @@ pub mod plugin;
 pub mod server;
 pub mod strace;
 pub mod wire;
+pub mod xdp;
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};

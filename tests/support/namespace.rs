@@ -165,7 +165,7 @@ impl Namespace {
             text(&vlans.stdout),
             self.addresses().to_string(),
             routes.join("\n").replace(" linkdown", ""),
-            text(&rules.stdout),
+            uncounted(&text(&rules.stdout)),
             sysctls.join("\n"),
         ];
         Snapshot(parts.join("\n"))
@@ -190,6 +190,15 @@ fn enter<T: Send>(file: &File, work: impl FnOnce() -> T + Send) -> T {
         });
         thread.join().unwrap()
     })
+}
+
+/// Rules without what they have counted.
+fn uncounted(rules: &str) -> String {
+    let mut parts = rules.split("counter packets ");
+    let first = parts.next().unwrap_or_default().to_string();
+    // "12 bytes 345 drop"
+    let rest = |part: &str| part.splitn(4, ' ').nth(3).unwrap_or_default().to_string();
+    parts.fold(first, |text, part| text + "counter " + &rest(part))
 }
 
 impl Drop for Namespace {

@@ -239,3 +239,14 @@ fn a_flood_of_servers_is_bounded_and_counted() {
     // 10.77.0.0 is a server like any other here.
     assert_eq!(exchange.counters().more_offers, 256 - MAX_OFFERS as u32);
 }
+
+#[test]
+fn a_question_goes_out_at_the_wanted_time_as_well() {
+    for seed in 0..100 {
+        let at = Duration::from_millis(1350);
+        let (sent, end) = run(&mut exchange(2500 * SECOND / 1000, Duration::ZERO, seed).again_at(at));
+        assert!(sent.contains(&at) && end == 2500 * SECOND / 1000, "{sent:?}");
+        let (plain, _) = run(&mut exchange(2500 * SECOND / 1000, Duration::ZERO, seed));
+        assert!(sent.len() <= plain.len() + 1, "{sent:?}");
+    }
+}

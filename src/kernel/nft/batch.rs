@@ -43,6 +43,11 @@ pub struct Change {
 pub struct Answer(Vec<u8>);
 
 impl Answer {
+    /// The attributes as the kernel sent them.
+    pub fn attributes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Decodes an object without long lists.
     ///
     /// # Errors

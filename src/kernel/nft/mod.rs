@@ -5,6 +5,7 @@
 
 mod batch;
 mod chain;
+pub mod foreign;
 pub mod guard;
 pub mod masquerade;
 mod rule;

@@ -9,11 +9,13 @@ use crate::dhcp::reply::{Malformed, Offer, Received, Refusal, Sender, read};
 use crate::dhcp::samples::{self, client_mac};
 use crate::error::Code;
 use crate::net::{
-    Bridge, Firewall, InterfaceName, MacAddress, Port, PortState, PortVlans, Stp, Traffic, Uplink, VlanRange,
+    Bridge, DropRule, Firewall, InterfaceName, Link, MacAddress, Port, PortState, PortVlans, Stp, Traffic,
+    Uplink, VlanRange,
 };
 use crate::probe::question::Question;
 
 mod node;
+mod seen;
 
 fn offer() -> Offer {
     match read(&samples::offer_frame(), samples::XID, client_mac()) {
@@ -81,9 +83,24 @@ fn silent<'a>(question: &'a Question, bridge: &'a Link) -> Facts<'a> {
         at_bridge: Ok(vec![asked(client_mac(), source()), asked(source(), source()), asked(own(), own())]),
         uplinks: vec![uplink()],
         traffic: vec![("ens192".into(), Traffic { sent: 9, received: 0 })],
+        witness: Err("nobody listened".into()),
         firewall: Firewall::default(),
+        guards: Vec::new(),
         answering: None,
         hypervisor: None,
+    }
+}
+
+/// A chain that drops nothing.
+fn hook_of(family: &'static str) -> FirewallHook {
+    FirewallHook {
+        family,
+        table: "guard".into(),
+        chain: "c".into(),
+        hook: "forward",
+        devices: Vec::new(),
+        policy_drop: false,
+        rule: None,
     }
 }
 
@@ -126,9 +143,7 @@ fn silence_is_the_segments() {
 
 #[test]
 fn rules_that_both_places_meet_are_suspects_of_silence() {
-    let chain = |family, hook, policy_drop| {
-        vec![FirewallHook { family, table: "t".into(), chain: "c".into(), hook, policy_drop }]
-    };
+    let chain = |family, hook, policy_drop| vec![FirewallHook { hook, policy_drop, ..hook_of(family) }];
     let says = |hooks: Vec<FirewallHook>, asked_there: bool| {
         let (code, text) = judged(&question(), |facts| {
             (facts.firewall.hooks, facts.firewall.call_iptables) = (hooks, Some(true));

@@ -37,8 +37,15 @@ fn a_chain_is_blamed_that_drops_by_default_and_meets_bridged_frames() {
         ("ip", true, Some(true), Warn),
         ("inet", false, Some(true), Ok),
     ] {
-        let hook =
-            FirewallHook { family, table: "t".into(), chain: "c".into(), hook: "forward", policy_drop };
+        let hook = FirewallHook {
+            family,
+            table: "t".into(),
+            chain: "c".into(),
+            hook: "forward",
+            devices: Vec::new(),
+            policy_drop,
+            rule: None,
+        };
         let firewall = Firewall { call_iptables, hooks: vec![hook], ..Firewall::default() };
         let found = judged("firewall", |seen| seen.firewall = Some(firewall));
         assert_eq!(found, judgement, "{family}, drop {policy_drop}, br_netfilter {call_iptables:?}");

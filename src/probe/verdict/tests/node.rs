@@ -5,37 +5,37 @@ use super::*;
 #[test]
 fn another_place_that_is_answered_accuses_the_node() {
     for which in [0, 1] {
-        assert_verdict(Code::BridgedFramesDropped, "no rule of nftables or iptables meets them", |facts| {
+        assert_verdict(Code::BridgedFramesDropped, "nothing was found that does", |facts| {
             answered(from_bridge(facts, which));
         });
     }
-    assert_verdict(Code::BridgedFramesDropped, "bridge-nf-call-iptables is 1", |facts| {
+    assert_verdict(Code::BridgedFramesDropped, "br_netfilter: iptables' FORWARD chain", |facts| {
         answered(from_bridge(facts, 0));
         facts.firewall.call_iptables = Some(true);
         facts.firewall.legacy_tables = vec!["filter".into()];
     });
     // What is shown to tables that are not there, or only translate addresses, is not dropped by them.
     for tables in [vec![], vec!["nat".to_string()]] {
-        assert_verdict(Code::BridgedFramesDropped, "remedy: look for tc filters", |facts| {
+        assert_verdict(Code::BridgedFramesDropped, "remedy: look for eBPF programs", |facts| {
             answered(from_bridge(facts, 0));
             facts.firewall.call_iptables = Some(true);
             facts.firewall.legacy_tables = tables;
         });
     }
+    let rule = |of_dhcp| Some(DropRule { chain: "forward".into(), handle: 4, of_dhcp });
     let hook = |family, policy_drop| FirewallHook {
-        family,
-        table: "guard".into(),
         chain: "forward".into(),
-        hook: "forward",
         policy_drop,
+        rule: if policy_drop { None } else { rule(false) },
+        ..hook_of(family)
     };
     assert_verdict(Code::BridgedFramesDropped, "policy drop of table ip guard chain forward", |facts| {
         answered(from_bridge(facts, 0));
         facts.firewall.call_iptables = Some(true);
         facts.firewall.hooks = vec![hook("ip", true)];
     });
-    let opens = |family| format!("remedy: nft insert rule {family} guard forward ");
-    assert_verdict(Code::BridgedFramesDropped, &opens("bridge"), |facts| {
+    let deletes = "remedy: nft delete rule bridge guard forward handle 4";
+    assert_verdict(Code::BridgedFramesDropped, deletes, |facts| {
         answered(from_bridge(facts, 1));
         facts.firewall.hooks = vec![hook("bridge", false)];
     });
@@ -45,7 +45,7 @@ fn another_place_that_is_answered_accuses_the_node() {
         facts.firewall.call_iptables = Some(true);
         facts.firewall.hooks = vec![hook("bridge", false), hook("ip", true)];
     });
-    assert_verdict(Code::BridgedFramesDropped, &opens("bridge"), |facts| {
+    assert_verdict(Code::BridgedFramesDropped, deletes, |facts| {
         answered(from_bridge(facts, 1));
         facts.firewall.call_iptables = Some(false);
         facts.firewall.hooks = vec![hook("ip", true), hook("bridge", false)];
@@ -53,7 +53,7 @@ fn another_place_that_is_answered_accuses_the_node() {
     // What iptables accepts, another table's chain drops all the same.
     assert_verdict(
         Code::BridgedFramesDropped,
-        "remedy: nft insert rule inet guard forward iifname '\"br0\"' accept, or, where no Kubernetes ",
+        "remedy: nft delete rule inet guard forward handle 4, or, where no Kubernetes ",
         |facts| {
             answered(from_bridge(facts, 1));
             facts.firewall.call_iptables = Some(true);
@@ -62,19 +62,19 @@ fn another_place_that_is_answered_accuses_the_node() {
     );
     // Before FORWARD there are chains, too; the legacy iptables shows none of its own.
     let before = FirewallHook { hook: "prerouting", ..hook("ip", false) };
-    assert_verdict(Code::BridgedFramesDropped, "is 1, table ip guard chain forward", |facts| {
+    assert_verdict(Code::BridgedFramesDropped, "br_netfilter: table ip guard chain forward", |facts| {
         answered(from_bridge(facts, 1));
         facts.firewall.call_iptables = Some(true);
         facts.firewall.hooks = vec![before.clone()];
     });
-    assert_verdict(Code::BridgedFramesDropped, "is 1, iptables' FORWARD chain", |facts| {
+    assert_verdict(Code::BridgedFramesDropped, "br_netfilter: iptables' FORWARD chain", |facts| {
         answered(from_bridge(facts, 1));
         facts.firewall.call_iptables = Some(true);
-        facts.firewall.hooks = vec![before.clone()];
+        facts.firewall.hooks = vec![FirewallHook { rule: None, ..before.clone() }];
         facts.firewall.legacy_tables = vec!["filter".into()];
     });
     // Switched off, br_netfilter drops nothing.
-    assert_verdict(Code::BridgedFramesDropped, "no rule of nftables or iptables meets them", |facts| {
+    assert_verdict(Code::BridgedFramesDropped, "nothing was found that does", |facts| {
         answered(from_bridge(facts, 0));
         facts.firewall.call_iptables = Some(false);
     });
@@ -96,7 +96,7 @@ fn the_bridges_own_switch_needs_the_module_and_adds_to_the_sysctl() {
         ("sysctl -w net.bridge.bridge-nf-call-iptables=0", "ip link set br0 type bridge nf_call_iptables 0");
     assert_eq!(remedy(Some(true)), format!("{everywhere}; {here}"));
     assert_eq!(remedy(Some(false)), here);
-    assert!(remedy(None).starts_with("tc filter show"), "{}", remedy(None));
+    assert!(remedy(None).starts_with("bpftool net show"), "{}", remedy(None));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn an_isolated_uplink_is_no_firewall() {
         facts.uplinks.push(uplink());
         facts.uplinks[0].link.port.as_mut().unwrap().isolated = true;
     });
-    assert!(text.contains("look for tc filters"), "{text}");
+    assert!(text.contains("look for eBPF programs"), "{text}");
     // So is a local port behind which the only server sits.
     let (_, text) = judged(&question, |facts| {
         answered(from_bridge(facts, 0));
@@ -141,7 +141,7 @@ fn a_port_that_passes_no_broadcasts_is_no_firewall() {
         answered(from_bridge(facts, 0));
         facts.answering = Some(unflooded("local"));
     });
-    assert_verdict(Code::BridgedFramesDropped, "look for tc filters", |facts| {
+    assert_verdict(Code::BridgedFramesDropped, "look for eBPF programs", |facts| {
         answered(from_bridge(facts, 0));
         facts.uplinks[0].link = unflooded("ens192");
         facts.answering = Some(uplink().link);
