@@ -6,6 +6,7 @@ use std::path::Path;
 
 use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use serde_json::{Value, json};
+use support::agent::Agent;
 use support::fake_server::{self, FakeServer, GRANTED};
 use support::feature::needs_program;
 use support::lease::{address, leasing};
@@ -298,4 +299,87 @@ fn a_detached_pod_needs_no_namespace_and_no_good_record() {
     assert!(!record.exists());
     let released = kinds(&server.heard()).iter().filter(|kind| **kind == MessageType::Release).count();
     assert_eq!(released, 1, "the one whose record and namespace were there");
+}
+
+/// A lab whose node has the NIC `ens224` on the LAN and no bridge, and a directory with our program under the name `dhcp`.
+fn without_a_bridge(lab: &Lab) -> String {
+    lab.node.ip(&format!(
+        "link add ens224 type veth peer name lan0 netns {}\nlink set ens224 up",
+        lab.lan.name()
+    ));
+    lab.lan.ip("link set lan0 up");
+    let directory = lab.files.join("bin");
+    std::fs::create_dir_all(&directory).unwrap();
+    let installed = lab.command(&["install", "--name", "dhcp", "--dest"]).arg(&directory).status().unwrap();
+    assert!(installed.success());
+    directory.to_str().unwrap().to_string()
+}
+
+#[test]
+fn another_main_plugin_gets_its_lease_here_and_the_agent_keeps_it() {
+    let lab = Lab::empty();
+    let path = without_a_bridge(&lab);
+    let server = FakeServer::start(&lab.lan, fake_server::generous(4));
+    let _agent = Agent::start(&lab);
+    let pod = lab.pod();
+    let conf = json!({
+        "cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "master": "ens224", "ipam": {"type": "dhcp"},
+    });
+    let call = |operation: &str, conf: &Value| {
+        let call = lab.call(operation, conf, "c1", pod.path(), "net1").set("CNI_PATH", &path);
+        call.with_executable("/usr/lib/cni/macvlan").run()
+    };
+    let result = call("ADD", &conf).ok();
+    assert_eq!(result["ips"][0]["address"], "10.77.0.70/24");
+    assert_eq!(result["interfaces"].as_array().unwrap().len(), 1, "the main plugin's own");
+    let lifetime = || pod.ip_json("address show dev net1")[0]["addr_info"][0]["valid_life_time"].as_u64();
+    wait_until("the address has the lease's end", || lifetime().is_some_and(|seconds| seconds <= 4));
+    wait_until("it is renewed", || server.heard().iter().any(|message| !message.ciaddr().is_unspecified()));
+    assert_eq!(address(&pod), "10.77.0.70");
+    call("CHECK", &support::with_result(&conf, &result)).ok();
+    call("DEL", &conf).ok();
+    wait_until("the release is heard", || kinds(&server.heard()).contains(&MessageType::Release));
+    call("DEL", &conf).ok();
+}
+
+#[test]
+fn as_an_ipam_plugin_it_answers_every_operation_and_takes_no_lease_in_check() {
+    let lab = Lab::empty();
+    let path = without_a_bridge(&lab);
+    let server = FakeServer::start(&lab.lan, fake_server::generous(600));
+    let pod = lab.pod();
+    lab.node
+        .ip(&format!("link add m0 link ens224 type macvlan mode bridge\nlink set m0 netns {}", pod.name()));
+    pod.ip("link set m0 name net1");
+    let mut conf = json!({
+        "cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": {"type": "dhcp"},
+        "cni.dev/valid-attachments": [],
+    });
+    let dhcp = format!("{path}/dhcp");
+    let call = |operation: &str, conf: &Value| {
+        lab.call(operation, conf, "c1", pod.path(), "net1").with_executable(&dhcp).run()
+    };
+    assert!(call("CHECK", &conf).error(123).contains("no DHCP lease"));
+    call("STATUS", &conf).ok();
+    assert!(server.heard().is_empty());
+    let result = call("ADD", &conf).ok();
+    assert_eq!(
+        result,
+        json!({
+            "cniVersion": "1.1.0", "dns": {},
+            "ips": [{"address": "10.77.0.70/24", "gateway": "10.77.0.1"}],
+            "routes": [{"dst": "0.0.0.0/0", "gw": "10.77.0.1"}],
+        })
+    );
+    call("CHECK", &conf).ok();
+    conf["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "net1"}]);
+    call("GC", &conf).ok();
+    call("CHECK", &conf).ok();
+    conf["cni.dev/valid-attachments"] = json!([]);
+    call("GC", &conf).ok();
+    wait_until("the release is heard", || kinds(&server.heard()).contains(&MessageType::Release));
+    assert!(call("CHECK", &conf).error(123).contains("no DHCP lease"));
+    conf["ipam"]["requireAgent"] = true.into();
+    assert!(call("STATUS", &conf).error(50).contains("nobody on this node would renew"));
+    call("ADD", &conf).error(131);
 }

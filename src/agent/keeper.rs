@@ -68,10 +68,18 @@ impl Keeper {
             Ok(begun) => begun,
             Err(refusal) => return Ended::Gone(refusal.to_string()),
         };
+        let mut settled = false;
         loop {
             self.shared.state.set(client.state(now()));
             let news = tokio::select! {
                 news = self.news(&mut client, &mut socket) => news,
+                outcome = self.await_main_plugin(), if !settled => {
+                    settled = true;
+                    if let Err(refusal) = outcome {
+                        self.say(format_args!("{refusal}"));
+                    }
+                    continue;
+                }
                 done = &mut told => {
                     let sent = client.lease().is_none() || release::send(&socket, &self.record).await.is_ok();
                     if let Ok(done) = done {
@@ -113,6 +121,16 @@ impl Keeper {
         }
     }
 
+    /// Where another plugin sets the address, it does so some time after it was told of it, and for ever: gives it the end
+    /// of the lease then.
+    async fn await_main_plugin(&self) -> Result<(), Refusal> {
+        let lease = &self.record.lease;
+        let Some(network) = lease.network().filter(|_| self.record.foreign) else { return Ok(()) };
+        let mut kernel = self.kernel()?;
+        kernel.container_has_address(&self.record.ifname, IpNetwork::V4(network)).await?;
+        self.target().put(&mut kernel, Some(lease), lease).await
+    }
+
     /// A client that goes on where the record ends, or asks again where the lease is over or was taken off meanwhile.
     async fn begin(&self) -> Result<(Client, AsyncPacketSocket), Refusal> {
         let mut kernel = self.kernel()?;
@@ -121,11 +139,11 @@ impl Keeper {
         let link = kernel.container_link(ifname).await?.map_or(0, |link| link.index);
         let addresses = kernel.container_addresses(link).await?;
         let lease = &self.record.lease;
-        let in_use = lease.network().is_some_and(|network| addresses.contains(&IpNetwork::V4(network)));
+        let on_link = lease.network().is_some_and(|network| addresses.contains(&IpNetwork::V4(network)));
         let over = lease.times.stage(now()) == Stage::Expired;
         let seed = u64::from_ne_bytes(random_bytes()?);
         let identity = self.record.identity().ok_or(Refusal::plain(nix::errno::Errno::EINVAL))?;
-        let client = if in_use && !over {
+        let client = if (on_link || self.record.foreign) && !over {
             Client::holding(identity, lease.clone(), now(), seed)
         } else {
             Client::new(identity, Some(lease.address), now(), seed)

@@ -4,11 +4,15 @@
 //! - [`config`]: the network config on standard input; each key is read here.
 //! - [`json`]: standard input's JSON, and keys that stand twice in it.
 //! - [`request`]: environment and config together, typed by operation.
+//! - [`ipam_request`]: what another main plugin asks of this program as its IPAM plugin.
+//! - [`applicant`]: who asks for a DHCP lease.
 //! - [`result`]: what ADD answers, and what the previous plugin answered.
 //! - [`version`]: the protocol's versions and what came with each.
 
+pub mod applicant;
 pub mod config;
 pub mod environment;
+pub mod ipam_request;
 pub mod json;
 pub mod request;
 pub mod result;

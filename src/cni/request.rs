@@ -230,10 +230,6 @@ impl Add {
         if !version.has_interfaces() && conf.ipam.is_none() && previous.is_none() {
             return Err(without_addresses(version));
         }
-        let pod = match (arguments.get("K8S_POD_NAMESPACE"), arguments.get("K8S_POD_NAME")) {
-            (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
-            _ => None,
-        };
         Ok(Self {
             attachment,
             netns: variables.netns().unwrap_or_default(),
@@ -242,13 +238,19 @@ impl Add {
             mac: config::requested_mac(&conf, &arguments)?,
             previous: previous.map(|value| CniResult::parse(value, version, "prevResult")).transpose()?,
             conf,
-            pod,
+            pod: pod(&arguments),
             arguments,
         })
     }
 }
 
-fn network(object: &Map<String, Value>) -> Result<NetworkName, Error> {
+/// `namespace/name` of the pod in CNI_ARGS.
+pub(super) fn pod(arguments: &BTreeMap<String, String>) -> Option<String> {
+    let (namespace, name) = (arguments.get("K8S_POD_NAMESPACE")?, arguments.get("K8S_POD_NAME")?);
+    Some(format!("{namespace}/{name}"))
+}
+
+pub(super) fn network(object: &Map<String, Value>) -> Result<NetworkName, Error> {
     let keys = Keys::new(object, "");
     let name = keys
         .text("name")?

@@ -13,6 +13,9 @@ use super::netlink::Refusal;
 use super::{address, route};
 use crate::plan::spec::RouteSpec;
 
+/// RTNLGRP_IPV4_IFADDR (include/uapi/linux/rtnetlink.h).
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
+
 impl Linux {
     pub(super) async fn add_addresses(
         &mut self,
@@ -66,7 +69,7 @@ impl Linux {
         route::remove(self.container()?, link.index, spec).await
     }
 
-    /// Waits until the container side is up; `false` when it is gone.
+    /// Waits until the container side is up and has carrier; `false` when it is gone.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -76,9 +79,23 @@ impl Linux {
         loop {
             match self.container_link(ifname).await? {
                 None => return Ok(false),
-                Some(link) if link.up => return Ok(true),
+                Some(link) if link.up && link.carrier => return Ok(true),
                 Some(_) => changes.next().await.ok_or(Refusal::unanswered())?,
             };
         }
+    }
+
+    /// Waits until the container side has an IPv4 address.
+    ///
+    /// # Errors
+    /// The kernel's refusal; ENODEV where the interface is gone.
+    pub async fn container_has_address(&mut self, ifname: &str, address: IpNetwork) -> Result<(), Refusal> {
+        let listen = || Route::listen(NETLINK_ROUTE, &[RTNLGRP_IPV4_IFADDR]);
+        let (_listening, mut changes) = self.in_container(listen)??;
+        let index = self.container_link(ifname).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
+        while !self.container_addresses(index).await?.contains(&address) {
+            changes.next().await.ok_or(Refusal::unanswered())?;
+        }
+        Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::cni::config::lease::{CLIENT_IDENTIFIER, LeaseTerms};
-use crate::cni::request::Add;
+use crate::cni::applicant::Applicant;
+use crate::cni::config::lease::CLIENT_IDENTIFIER;
 use crate::dhcp::client::messages::Identity;
 use crate::net::MacAddress;
 
@@ -14,20 +14,21 @@ const ETHERNET: u8 = 1;
 /// Longest readable identifier. Beyond, servers' lease files and logs cut it; a digest stands for it then.
 const TEXT_MAX: usize = 128;
 
-/// The client of an attachment with this MAC. `broadcast` as in [`Identity`].
+/// The client of an interface with this MAC. `broadcast` as in [`Identity`].
 ///
 /// The identifier is option 61 of `provide`, else the MAC where the config wants that, else namespace, pod and interface,
 /// else, without Kubernetes, the MAC where it was chosen and the container where it was not.
-pub fn of(request: &Add, terms: &LeaseTerms, mac: MacAddress, broadcast: bool) -> Identity {
-    let mut provided = terms.provided(&request.arguments);
+pub fn of(applicant: &Applicant, mac: MacAddress, broadcast: bool) -> Identity {
+    let terms = &applicant.terms;
+    let mut provided = terms.provided(&applicant.arguments);
     let given = provided.iter().position(|(option, _)| *option == CLIENT_IDENTIFIER);
     let given = given.map(|position| provided.remove(position).1);
-    let ifname = &request.attachment.ifname;
-    let client_id = match (given, &request.pod) {
+    let ifname = &applicant.attachment.ifname;
+    let client_id = match (given, &applicant.pod) {
         (Some(given), _) => given,
         (None, Some(pod)) if !terms.by_mac => text(&format!("{pod}/{ifname}")),
-        (None, None) if !terms.by_mac && request.mac.is_none() => {
-            text(&format!("{}/{ifname}", request.attachment.container))
+        (None, None) if !terms.by_mac && !applicant.chosen_mac => {
+            text(&format!("{}/{ifname}", applicant.attachment.container))
         }
         (None, _) => [&[ETHERNET][..], &mac.octets()].concat(),
     };

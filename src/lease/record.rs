@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::file;
 use super::place::Place;
 use super::terms::Use;
+use crate::cni::applicant::Applicant;
 use crate::dhcp::client::lease::Lease;
 use crate::dhcp::client::messages::Identity;
 use crate::net::MacAddress;
-use crate::plan::names::is_own_port;
+use crate::plan::names::{host_interface, is_own_port};
 
 /// The format of the file; another one is another program's.
 const FORMAT: u32 = 1;
@@ -47,41 +48,34 @@ pub struct Record {
     broadcast: bool,
     requested: Vec<u8>,
     provided: Vec<(u8, Vec<u8>)>,
+    /// Another plugin sets what the lease grants, some time after the record was written.
+    #[serde(default)]
+    pub foreign: bool,
     /// How the lease becomes addresses and routes.
     pub usage: Use,
     /// What the server granted.
     pub lease: Lease,
 }
 
-/// Whose lease it is.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "as in the record")]
-pub struct Owner {
-    pub host: String,
-    pub netns: PathBuf,
-    pub ifname: String,
-    pub network: String,
-    pub container: String,
-    pub pod: Option<String>,
-}
-
 impl Record {
     /// The record of a lease that this client took.
-    pub fn new(owner: Owner, identity: &Identity, usage: Use, lease: Lease) -> Self {
+    pub fn new(applicant: &Applicant, identity: &Identity, lease: Lease) -> Self {
+        let Applicant { attachment, .. } = applicant;
         Self {
             format: FORMAT,
-            host: owner.host,
-            netns: owner.netns,
-            ifname: owner.ifname,
-            network: owner.network,
-            container: owner.container,
-            pod: owner.pod,
+            host: host_interface(attachment),
+            netns: applicant.netns.clone(),
+            ifname: attachment.ifname.to_string(),
+            network: applicant.network.to_string(),
+            container: attachment.container.to_string(),
+            pod: applicant.pod.clone(),
             mac: identity.chaddr.octets(),
             client_id: identity.client_id.clone(),
             broadcast: identity.broadcast,
             requested: identity.requested.clone(),
             provided: identity.provided.clone(),
-            usage,
+            foreign: applicant.foreign,
+            usage: Use::from(&applicant.terms),
             lease,
         }
     }
@@ -175,6 +169,7 @@ fn file_name(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
@@ -184,10 +179,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cni::config::lease::LeaseTerms;
+    use crate::cni::environment::Attachment;
     use crate::dhcp::client::lease::Times;
     use crate::lease::memory;
+    use crate::net::{ContainerId, InterfaceName, NetworkName};
 
-    const HOST: &str = "veth0123456789a";
+    /// Of interface net1 in container c1.
+    const HOST: &str = "vethca3ed83f20a";
 
     /// A place of the test's own, deleted with the value.
     struct Scratch(PathBuf);
@@ -229,15 +228,20 @@ mod tests {
             requested: vec![1, 3],
             provided: vec![(12, b"web-0".to_vec())],
         };
-        let owner = Owner {
-            host: HOST.into(),
+        let applicant = Applicant {
+            attachment: Attachment {
+                container: ContainerId::parse("c1").unwrap(),
+                ifname: InterfaceName::parse("net1").unwrap(),
+            },
             netns: "/run/netns/x".into(),
-            ifname: "net1".into(),
-            network: "lan".into(),
-            container: "c1".into(),
+            network: NetworkName::parse("lan").unwrap(),
             pod: Some("shop/web-0".into()),
+            arguments: BTreeMap::new(),
+            chosen_mac: false,
+            foreign: false,
+            terms: LeaseTerms::parse(json!({"priority": 7}).as_object().unwrap()).unwrap(),
         };
-        Record::new(owner, &identity, Use { priority: Some(7), ..Use::default() }, lease)
+        Record::new(&applicant, &identity, lease)
     }
 
     #[test]

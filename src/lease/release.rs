@@ -14,6 +14,7 @@ use crate::dhcp::client::drive::now;
 use crate::dhcp::client::lease::Stage;
 use crate::dhcp::client::release;
 use crate::dhcp::socket::AsyncPacketSocket;
+use crate::error::log::{Level, Log};
 use crate::kernel::linux::Linux;
 use crate::kernel::netlink::Refusal;
 use crate::kernel::netns::Netns;
@@ -34,6 +35,16 @@ pub async fn give_back(place: &Place, record: &Record) -> io::Result<Option<Stri
         Ok(Err(why)) => Some(why),
         Err(_) => Some("it took too long".to_string()),
     })
+}
+
+/// The same, told in the log: nothing that goes wrong here keeps a pod.
+pub async fn give_back_and_tell(place: &Place, record: &Record, log: &Log) {
+    let address = record.lease.address;
+    match give_back(place, record).await {
+        Ok(None) => log.write(Level::Info, format_args!("released {address} to {}", record.lease.server)),
+        Ok(Some(why)) => log.write(Level::Warn, format_args!("{address} was not released: {why}")),
+        Err(error) => log.write(Level::Warn, format_args!("cannot delete a lease's record: {error}")),
+    }
 }
 
 /// By the agent, which has a socket also where the namespace has no path any more; else from here.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::faults;
-use super::lease::Leasing;
+use super::lease::{Leasing, diagnosis, expected};
 use super::perform::perform;
 use super::transaction::Transaction;
 use crate::cni::config::Dns;
@@ -73,7 +73,9 @@ impl Reservation {
         let addresses = match &self.giver {
             Giver::Plugin(delegate) => delegate.add(request.version).await.map(|answer| (answer, None)),
             Giver::Lease(leasing) => {
-                let taken = leasing.take(request, plan.mac, kernel, until, log).await;
+                let diagnosis = diagnosis(request, plan.mac, until);
+                let expected = expected(request);
+                let taken = leasing.take(plan.mac, false, kernel, expected, diagnosis, until, log).await;
                 taken.map(|(usage, lease)| (usage.answer(&lease), lease.times.rest(now())))
             }
         };
@@ -94,10 +96,10 @@ impl Reservation {
     ///
     /// # Errors
     /// Those of [`Leasing::hand_over`].
-    async fn settle(&self, request: &Add, log: &Log) -> Result<(), Error> {
+    async fn settle(&self, log: &Log) -> Result<(), Error> {
         match &self.giver {
             Giver::Plugin(_) => Ok(()),
-            Giver::Lease(leasing) => leasing.hand_over(request, log).await,
+            Giver::Lease(leasing) => leasing.hand_over(log).await,
         }
     }
 
@@ -168,7 +170,7 @@ pub(super) async fn configure(
     if !addresses.gateways.is_empty() {
         result.interfaces.extend(serve(request, &addresses, transaction).await?);
     }
-    reservation.settle(request, log).await?;
+    reservation.settle(log).await?;
     if addresses.dns != Dns::default() && request.conf.dns.is_none() {
         result.dns = addresses.dns;
     }

@@ -101,18 +101,7 @@ async fn give_back(host: &str, ipam: Option<&Ipam>, log: &Log) -> bool {
             return true;
         }
     };
-    match release::give_back(&place, &record).await {
-        Ok(None) => {
-            log.write(
-                Level::Info,
-                format_args!("released {} to {}", record.lease.address, record.lease.server),
-            );
-        }
-        Ok(Some(why)) => {
-            log.write(Level::Warn, format_args!("{} was not released: {why}", record.lease.address));
-        }
-        Err(error) => log.write(Level::Warn, format_args!("cannot delete the record of {host}: {error}")),
-    }
+    release::give_back_and_tell(&place, &record, log).await;
     true
 }
 

@@ -145,7 +145,7 @@ pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error>
         }
     }
     remains.extend(collect_orphaned_rules(&mut kernel, log).await);
-    collect_leases(request, log).await;
+    collect_leases(&request.network, &request.valid, log).await;
     if let Some(ipam_conf) = &request.ipam
         && !is_delegated(ipam_conf, ipam).await
     {
@@ -164,14 +164,14 @@ pub async fn gc(request: &Gc, ipam: &Delegation, log: &Log) -> Result<(), Error>
 }
 
 /// Gives back the leases of this network whose attachment nobody owns, wherever its links are by now.
-async fn collect_leases(request: &Gc, log: &Log) {
+pub(super) async fn collect_leases(network: &NetworkName, valid: &BTreeSet<Attachment>, log: &Log) {
     let place = Place::of_this_process();
     for host in Record::hosts(&place).unwrap_or_default() {
         let Ok(Some(record)) = Record::read(&place, &host) else { continue };
-        let owned = request.valid.iter().any(|attachment| host_interface(attachment) == host);
+        let owned = valid.iter().any(|attachment| host_interface(attachment) == host);
         // One that an ADD is just taking is younger than the list of valid ones.
         let lock = Lock::try_acquire(&port_lock(&host));
-        if owned || record.network != request.network.as_str() || !matches!(lock, Ok(Some(_))) {
+        if owned || record.network != network.as_str() || !matches!(lock, Ok(Some(_))) {
             continue;
         }
         let told = match release::give_back(&place, &record).await {

@@ -1,14 +1,15 @@
 //! The DHCP lease of an ADD: who takes it, how it is asked for, handed over, and given back when the ADD fails.
 
 use std::cell::RefCell;
+use std::io;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::probe::question;
+use crate::cni::applicant::Applicant;
 use crate::cni::config::Ipam;
-use crate::cni::config::lease::LeaseTerms;
 use crate::cni::request::Add;
 use crate::dhcp::client::Client;
 use crate::dhcp::client::drive::{Event, event, now};
@@ -24,12 +25,13 @@ use crate::kernel::netns::Netns;
 use crate::kernel::random::random_bytes;
 use crate::lease::handover::{self, Message};
 use crate::lease::place::Place;
-use crate::lease::record::{Owner, Record};
+use crate::lease::record::Record;
 use crate::lease::terms::Use;
 use crate::lease::{faults, identity, memory, release, socket};
 use crate::net::MacAddress;
 use crate::plan::names;
 use crate::probe::probe;
+use crate::probe::report::Report;
 
 /// What is kept of the time for the words when no lease comes, and what the probe's verdict takes beyond its own time.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -66,7 +68,7 @@ pub(super) async fn available(ipam: &Ipam) -> Result<(), Error> {
 
 /// The lease of one ADD.
 pub(super) struct Leasing {
-    terms: LeaseTerms,
+    applicant: Applicant,
     place: Place,
     held: RefCell<Option<(AsyncPacketSocket, Record)>>,
 }
@@ -89,37 +91,65 @@ impl Leasing {
         if !(open && kept) && is_delegated(ipam, delegation).await {
             return Ok(None);
         }
-        refuse(request)?;
-        if terms.require_agent && !kept {
-            return Err(faults::nobody_renews(NO_AGENT));
+        if request.conf.is_gateway {
+            return Err(faults::own_gateway());
         }
-        Ok(Some(Self { terms, place, held: RefCell::default() }))
+        Self::begin(Applicant::of(request, terms), place, kept).map(Some)
     }
 
-    /// Asks until this time. The record is written when this returns, the address not yet used.
+    /// The lease of another plugin's interface.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(super) async fn for_other(applicant: Applicant) -> Result<Self, Error> {
+        let place = Place::of_this_process();
+        let kept = handover::is_kept(&place).await;
+        Self::begin(applicant, place, kept)
+    }
+
+    fn begin(applicant: Applicant, place: Place, kept: bool) -> Result<Self, Error> {
+        let machine =
+            |pod: &&String| pod.rsplit('/').next().is_some_and(|name| name.starts_with(VIRTUAL_MACHINE));
+        if let Some(pod) = applicant.pod.as_ref().filter(machine) {
+            return Err(faults::virtual_machine(pod));
+        }
+        if applicant.terms.require_agent && !kept {
+            return Err(faults::nobody_renews(NO_AGENT));
+        }
+        Ok(Self { applicant, place, held: RefCell::default() })
+    }
+
+    /// Asks until this time, from the half of it on beside a diagnosis. The record is written when this returns, the address
+    /// not yet used. `broadcast` as in [`crate::dhcp::client::messages::Identity`].
     ///
     /// # Errors
     /// The diagnosis: codes 100 to 116 and 130; 132 for the record.
+    #[expect(clippy::too_many_arguments, reason = "who asks, where, for what, for how long, and who is told")]
     pub(super) async fn take(
         &self,
-        request: &Add,
         mac: MacAddress,
+        broadcast: bool,
         kernel: &mut Linux,
+        expected: Expected,
+        diagnosis: impl Future<Output = Result<Report, Error>>,
         until: Instant,
         log: &Log,
     ) -> Result<(Use, Lease), Error> {
-        let ifname = request.attachment.ifname.as_str();
-        let socket = socket::open(kernel, ifname, mac).await.map_err(|refusal| unseen(ifname, &refusal))?;
-        let identity = identity::of(request, &self.terms, mac, false);
+        let ifname = self.applicant.attachment.ifname.as_str();
+        let unreadable = |refusal| unseen(ifname, &refusal);
+        let socket = socket::open(kernel, ifname, mac).await.map_err(unreadable)?;
+        let identity = identity::of(&self.applicant, mac, broadcast);
         let wish = memory::recall(&self.place, &identity.client_id);
         let seed = random_bytes().map_err(|refusal| unseen("random numbers", &refusal))?;
         let client = Client::new(identity, wish, now(), u64::from_ne_bytes(seed));
-        let mut client = client.expecting(expected(request));
-        let lease = ask(request, mac, &mut client, &socket, until - LAST_WORDS).await?;
+        let mut client = client.expecting(expected);
+        let lease = match ask(&mut client, &socket, diagnosis, until - LAST_WORDS).await {
+            Ok(answer) => answer?,
+            Err(error) => return Err(unreadable(error.into())),
+        };
 
-        let usage = Use::from(&self.terms);
-        let record = Record::new(owner(request), client.identity(), usage, lease.clone());
-        let written = record.write(&self.place);
+        let record = Record::new(&self.applicant, client.identity(), lease.clone());
+        let (written, usage) = (record.write(&self.place), record.usage);
         if let Err(error) = memory::remember(&self.place, &client.identity().client_id, lease.address) {
             log.write(Level::Info, format_args!("cannot remember {}: {error}", lease.address));
         }
@@ -133,12 +163,14 @@ impl Leasing {
     ///
     /// # Errors
     /// Code 131 where that fails and the config demands an agent.
-    pub(super) async fn hand_over(&self, request: &Add, log: &Log) -> Result<(), Error> {
-        let host = names::host_interface(&request.attachment);
-        let netns = Netns::open(&request.netns)?;
+    pub(super) async fn hand_over(&self, log: &Log) -> Result<(), Error> {
+        let host = names::host_interface(&self.applicant.attachment);
+        let netns = Netns::open(&self.applicant.netns)?;
         match handover::send(&self.place, &Message::Keep { host }, Some(&netns)).await {
             Ok(()) => Ok(()),
-            Err(error) if self.terms.require_agent => Err(faults::nobody_renews(&error.to_string())),
+            Err(error) if self.applicant.terms.require_agent => {
+                Err(faults::nobody_renews(&error.to_string()))
+            }
             Err(error) => {
                 log.write(
                     Level::Warn,
@@ -167,20 +199,8 @@ impl Leasing {
     }
 }
 
-fn refuse(request: &Add) -> Result<(), Error> {
-    if let Some(pod) = &request.pod
-        && pod.rsplit('/').next().is_some_and(|name| name.starts_with(VIRTUAL_MACHINE))
-    {
-        return Err(faults::virtual_machine(pod));
-    }
-    if request.conf.is_gateway {
-        return Err(faults::own_gateway());
-    }
-    Ok(())
-}
-
 /// The servers and subnets that the config expects of any DHCP offer.
-fn expected(request: &Add) -> Expected {
+pub(super) fn expected(request: &Add) -> Expected {
     let wanted = request.conf.dhcp_probe.as_ref();
     wanted.map_or_else(Expected::default, |wanted| Expected {
         servers: wanted.servers.clone(),
@@ -188,52 +208,46 @@ fn expected(request: &Add) -> Expected {
     })
 }
 
-fn owner(request: &Add) -> Owner {
-    Owner {
-        host: names::host_interface(&request.attachment),
-        netns: request.netns.clone(),
-        ifname: request.attachment.ifname.to_string(),
-        network: request.network.to_string(),
-        container: request.attachment.container.to_string(),
-        pod: request.pod.clone(),
-    }
+/// The probe that names the cause where no lease comes until this time.
+///
+/// # Errors
+/// Its verdict.
+pub(super) async fn diagnosis(request: &Add, mac: MacAddress, until: Instant) -> Result<Report, Error> {
+    let wanted = request.conf.dhcp_probe.clone().unwrap_or_default();
+    probe(&question(&request.conf, &wanted, Some(mac), until - LAST_WORDS - VERDICT)).await
 }
 
-/// Asks for a lease, from the half of the time on beside a probe: where no lease comes, that names the cause.
+/// Asks for a lease, from the half of the time on beside a diagnosis; as the outer error, what the socket says.
 async fn ask(
-    request: &Add,
-    mac: MacAddress,
     client: &mut Client,
     socket: &AsyncPacketSocket,
+    diagnosis: impl Future<Output = Result<Report, Error>>,
     until: Instant,
-) -> Result<Lease, Error> {
+) -> io::Result<Result<Lease, Error>> {
     let begun = Instant::now();
     let half = begun + until.saturating_duration_since(begun) / 2;
     let diagnosing = async {
         sleep_until(half).await;
-        let wanted = request.conf.dhcp_probe.clone().unwrap_or_default();
-        probe(&question(&request.conf, &wanted, Some(mac), until - VERDICT)).await
+        diagnosis.await
     };
     tokio::pin!(diagnosing);
     let mut diagnosis = None;
     loop {
         tokio::select! {
-            outcome = event(client, socket) => match outcome {
-                Ok(Event::Use(lease)) => return Ok(*lease),
-                Ok(Event::Lose(_)) => {}
-                Err(error) => return Err(unseen(request.attachment.ifname.as_str(), &error.into())),
+            outcome = event(client, socket) => if let Event::Use(lease) = outcome? {
+                return Ok(Ok(*lease));
             },
             found = &mut diagnosing, if diagnosis.is_none() => diagnosis = Some(found),
             () = sleep_until(until) => break,
         }
     }
     let story = client.story();
-    Err(faults::ungranted(story).unwrap_or_else(|| match diagnosis {
+    Ok(Err(faults::ungranted(story).unwrap_or_else(|| match diagnosis {
         Some(Err(verdict)) => faults::asked(verdict, story),
         Some(Ok(report)) => match report.offers.first() {
             Some(offer) => faults::answered_others_only(story, offer),
             None => faults::unanswered(story, begun.elapsed()),
         },
         None => faults::unanswered(story, begun.elapsed()),
-    }))
+    })))
 }

@@ -2,6 +2,7 @@
 
 pub mod add;
 mod address;
+mod as_ipam;
 mod chain;
 pub mod check;
 mod claim;

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
 
 use crate::cni::config::known;
 use crate::cni::environment::{Command, Variables};
+use crate::cni::ipam_request::IpamRequest;
 use crate::cni::request::{Input, Request};
 use crate::cni::version::CniVersion;
 use crate::error::log::{Level, Log};
@@ -40,6 +42,10 @@ fn serve(command: Command, variables: &Variables) -> ExitCode {
     let version = CniVersion::from_config(&input.object).unwrap_or(ERROR_VERSION);
     let log = Log::open(&input.object, context(command, variables, &input.object));
     let started = Instant::now();
+    if IpamRequest::is_meant(&std::env::args_os().next().unwrap_or_default(), &input.object) {
+        let outcome = serve_as_ipam(command, variables, &input, &log);
+        return answer(outcome, version.as_str());
+    }
     report_oddities(command, &input, &log);
     let outcome = Request::parse(command, variables, &input)
         .and_then(|request| execute(request, variables, input.bytes, &log));
@@ -51,6 +57,23 @@ fn serve(command: Command, variables: &Variables) -> ExitCode {
         }
     }
     answer(outcome, version.as_str())
+}
+
+fn serve_as_ipam(
+    command: Command,
+    variables: &Variables,
+    input: &Input,
+    log: &Log,
+) -> Result<Option<Value>, Error> {
+    let request = IpamRequest::parse(command, variables, &input.object)?;
+    event_loop()?.block_on(super::as_ipam::serve(&request, log))
+}
+
+fn event_loop() -> Result<Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::Internal, format!("cannot start the event loop: {error}")))
 }
 
 /// What the log should say of the config although the operation goes on.
@@ -86,11 +109,7 @@ fn execute(
         Request::Status(_) | Request::Gc(_) => None,
     };
     let ipam = Delegation { path: variables.path(), stdin };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Code::Internal, format!("cannot start the event loop: {error}")))?;
-    runtime.block_on(async {
+    event_loop()?.block_on(async {
         match (request, netns) {
             (Request::Add(add), Some(netns)) => {
                 super::add::add(&add, netns, &ipam, log, print).await.map(|()| None)
