@@ -29,6 +29,8 @@ mod nft_guard;
 mod nft_masquerade;
 mod nft_races;
 mod ownership;
+mod ownership_random;
+mod ownership_table;
 mod policy;
 mod probe;
 mod probe_trust;

@@ -330,7 +330,8 @@ mod tests {
         };
         let network = NetworkName::parse("lan").unwrap();
         let label = Label::new(&network, &attachment, None, false, None);
-        let owned = Owned { host: host_interface(&attachment), chained: None, label: Some(label) };
+        let owned =
+            Owned { host: host_interface(&attachment), chained: None, facts: None, label: Some(label) };
         sorted_out(vec![(Link::plain("veth0"), Some(owned))], None, &parse("f", text).unwrap()).kept == 1
     }
 

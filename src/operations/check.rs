@@ -15,7 +15,7 @@ use crate::kernel::netns::Netns;
 use crate::kernel::nft;
 use crate::lease::place::Place;
 use crate::lease::record::Record;
-use crate::net::{BridgeSeen, Link, Vlans};
+use crate::net::{BridgeSeen, Link, MacAddress, Vlans};
 use crate::plan::addresses::Addresses;
 use crate::plan::marks::claimed_mac;
 use crate::plan::names;
@@ -48,7 +48,8 @@ pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(
     if let Some(vlans) = &add.conf.vlans {
         differences.extend(vlan_differences(&kernel, &link, vlans).await?);
     }
-    differences.extend(rule_differences(add, &link, &owned)?);
+    let mac = guarded_mac(&mut kernel, add, &link, &owned).await?;
+    differences.extend(rule_differences(add, &link, mac)?);
     differences.extend(container_differences(&mut kernel, add, &link, &owned).await?);
     if !differences.is_empty() {
         return Err(faults::differs(&host, &differences));
@@ -132,11 +133,26 @@ async fn vlan_differences(kernel: &Linux, link: &Link, wanted: &Vlans) -> Result
     Ok(differences)
 }
 
-/// The rules that a firewall's reload or `nft flush ruleset` takes away.
-fn rule_differences(add: &Add, link: &Link, owned: &Owned) -> Result<Vec<String>, Error> {
-    let unreadable = |refusal| unseen("the nftables rules", &refusal);
+/// The MAC that ADD gave the guard: of a pair the one that it claims, of another plugin's interface the one of its label, or,
+/// where that is lost, the one in the container.
+async fn guarded_mac(
+    kernel: &mut Linux,
+    add: &Add,
+    link: &Link,
+    owned: &Owned,
+) -> Result<Option<MacAddress>, Error> {
     let claimed = link.alternative.iter().find_map(|name| claimed_mac(name));
-    let mac = claimed.or_else(|| owned.label.as_ref().and_then(|label| label.mac)).or(add.mac);
+    let known = claimed.or_else(|| owned.label.as_ref().and_then(|label| label.mac));
+    let peer = link.peer.filter(|_| known.is_none() && owned.chained.is_some() && add.conf.mac_spoof_check);
+    let Some(peer) = peer else { return Ok(known.or(add.mac)) };
+    let inside = kernel.container_link_by_index(peer).await;
+    let inside = inside.map_err(|refusal| unseen("the container's interfaces", &refusal))?;
+    Ok(inside.and_then(|inside| inside.mac).or(add.mac))
+}
+
+/// The rules that a firewall's reload or `nft flush ruleset` takes away.
+fn rule_differences(add: &Add, link: &Link, mac: Option<MacAddress>) -> Result<Vec<String>, Error> {
+    let unreadable = |refusal| unseen("the nftables rules", &refusal);
     let mut differences = Vec::new();
     if let (true, Some(mac)) = (add.conf.mac_spoof_check, mac) {
         let missing = nft::guard::verify(&link.name, mac).map_err(unreadable)?;

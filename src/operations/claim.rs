@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::plan::owner::owned;
 use crate::plan::step::Step;
 
-/// Takes both names. The kernel gives each to one link only, so of two ADDs with one MAC one is told, however they race.
+/// Takes the names. The kernel gives each to one link only, so of two ADDs with one MAC one is told, however they race.
 ///
 /// # Errors
 /// Code 109 where a port of this bridge has the MAC, 107 where another link has the attachment's name, 124 for what the kernel
@@ -28,7 +28,7 @@ pub(super) async fn names(
         Ok(()) => return Ok(()),
         Err(refusal) => refusal,
     };
-    let [mark, claim] = &plan.names;
+    let [mark, _, claim] = &plan.names;
     match refusal.errno {
         // Linux before 5.5 has no alternative names: the derived name and the MAC have to do.
         Errno::EOPNOTSUPP => return Ok(()),

@@ -22,7 +22,7 @@ use crate::lease::place::Place;
 use crate::lease::record::Record;
 use crate::lease::release;
 use crate::net::{Link, MacAddress};
-use crate::plan::marks::{ChainedPort, claimed_mac, read_mark};
+use crate::plan::marks::{ChainedPort, claimed_mac, host_of};
 use crate::plan::names;
 use crate::plan::owner::Owned;
 use crate::plan::undo::Undo;
@@ -148,7 +148,7 @@ pub(crate) async fn remove_link(kernel: &mut Linux, link: &Link, owned: &Owned) 
     for undo in unlink(link, owned) {
         kernel.revert(&undo).await.map_err(|refusal| faults::remains(&link.name, &refusal))?;
     }
-    if owned.label.as_ref().is_none_or(|label| label.rules) {
+    if owned.has_rules() {
         remove_rules(kernel, &owned.host, &link.name).await?;
     }
     Ok(())
@@ -175,10 +175,7 @@ fn unlink(link: &Link, owned: &Owned) -> Vec<Undo> {
         undo.push(Undo::UnmarkPort(Box::new(Link { alias: None, port: None, ..link.clone() })));
     }
     // Behind what they are read for, so that a DEL that is killed can be repeated.
-    let ours = |name: &&String| match read_mark(name) {
-        Some((host, _)) => host == owned.host,
-        None => **name == owned.host,
-    };
+    let ours = |name: &&String| host_of(name) == Some(&owned.host);
     let names = link.alternative.iter().filter(ours).cloned().collect();
     undo.push(Undo::RemoveNames { port: link.name.clone(), index: link.index, names });
     undo

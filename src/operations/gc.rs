@@ -88,10 +88,11 @@ pub fn sorted_out(links: Vec<(Link, Option<Owned>)>, network: Option<&NetworkNam
         match owned {
             None => sorted.undecided.push((link, "it only looks like an attachment's")),
             Some(owned) if valid.covers(&owned) => sorted.kept += 1,
-            Some(owned) => match &owned.label {
-                Some(label) if network.as_ref().is_some_and(|network| *network != label.network) => {}
-                None if network.is_some() || !valid.containers.is_empty() => {
-                    sorted.undecided.push((link, "its alias does not say whose it is any more"));
+            Some(owned) => match network.as_ref().map(|network| owned.is_of(network)) {
+                Some(Some(false)) => {}
+                Some(None) => sorted.undecided.push((link, "its alias does not name its network any more")),
+                _ if owned.label.is_none() && !valid.containers.is_empty() => {
+                    sorted.undecided.push((link, "its alias does not name its container any more"));
                 }
                 _ => sorted.stale.push((link, owned)),
             },

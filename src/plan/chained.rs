@@ -56,7 +56,11 @@ pub fn attach(add: &Add, bridge: &Link, chain: &Chain) -> Result<Vec<Step>, Erro
     let mut steps = vec![Step::AddNames {
         port: port.name.clone(),
         index: port.index,
-        names: vec![owner.clone(), marks::chained_mark(&owner, &chained)],
+        names: vec![
+            owner.clone(),
+            marks::chained_mark(&owner, &chained),
+            marks::facts_name(&owner, &label.facts()),
+        ],
     }];
     // Another program's alias stays; the names are enough for DEL.
     let alias = match &port.alias {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::names::is_derived;
+use super::names::{hex_digest, is_derived};
 use crate::net::MacAddress;
 
 /// What each begins with. The kernel takes 127 bytes (ALTIFNAMSIZ).
@@ -83,6 +83,38 @@ pub fn read_mark(name: &str) -> Option<(String, Option<Chained>)> {
     Some((host, Some(chained)))
 }
 
+/// What a third name says of an attachment, so that it need not be believed of the label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// [`network_digest`] of its network.
+    pub network: String,
+    /// nftables rules go with it.
+    pub rules: bool,
+}
+
+/// The third name, of pairs and of other plugins' interfaces.
+pub fn facts_name(host: &str, facts: &Facts) -> String {
+    format!("{PREFIX}{host}-of-{}{}", facts.network, if facts.rules { "-nft" } else { "" })
+}
+
+/// What a third name says of the attachment with this derived name.
+pub fn read_facts(name: &str, host: &str) -> Option<Facts> {
+    let rest = name.strip_prefix(PREFIX)?.strip_prefix(host)?.strip_prefix("-of-")?;
+    let (network, rules) = rest.strip_suffix("-nft").map_or((rest, false), |network| (network, true));
+    Some(Facts { network: network.to_string(), rules })
+}
+
+/// The network in a third name, from its field in a label.
+pub fn network_digest(field: &str) -> String {
+    hex_digest(field)[..12].to_string()
+}
+
+/// The derived name in any name of ours that has one.
+pub fn host_of(name: &str) -> Option<&str> {
+    let host = name.strip_prefix(PREFIX).map_or(name, |rest| rest.split('-').next().unwrap_or(rest));
+    is_derived(host).then_some(host)
+}
+
 /// The name that only one port of a bridge can have: whoever has it has the MAC in this VLAN, none where the bridge does
 /// not filter. So of two attachments with one MAC the kernel lets one through, also when they come at the same time.
 pub fn mac_claim(bridge: &str, vlan: Option<u16>, mac: MacAddress) -> String {
@@ -125,6 +157,18 @@ mod tests {
         for other in ["", "bridge-dhcp-", "bridge-dhcp-eth0", "bridge-dhcp-veth30bc48f5fb8-", host] {
             assert_eq!(read_mark(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_third_name_says_which_network_and_whether_there_are_rules() {
+        let host = "veth30bc48f5fb8";
+        for rules in [true, false] {
+            let facts = Facts { network: network_digest("lan"), rules };
+            let name = facts_name(host, &facts);
+            assert_eq!((read_facts(&name, host), read_mark(&name)), (Some(facts), None));
+            assert_eq!((host_of(&name), read_facts(&name, "veth00000000000")), (Some(host), None));
+        }
+        assert_ne!(network_digest("lan"), network_digest("lan2"));
     }
 
     #[test]

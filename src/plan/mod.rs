@@ -18,7 +18,7 @@ use crate::cni::config::NetConf;
 use crate::cni::request::Add;
 use crate::error::{Code, Error};
 use crate::net::{BridgeSeen, Link, MacAddress, Stp, Vlans};
-use crate::plan::marks::{mac_claim, pair_mark};
+use crate::plan::marks::{facts_name, mac_claim, pair_mark};
 use crate::plan::names::Label;
 use crate::plan::spec::{BridgeSpec, PortSpec, VethSpec, VlanSpec};
 use crate::plan::step::Step;
@@ -41,8 +41,9 @@ pub struct Plan {
     pub mtu: Option<u32>,
     /// Makes the pair a port of the bridge. No frame passes yet.
     pub join: Vec<Step>,
-    /// Alternative names of the host side: the one that proves it ours, and the one that claims its MAC.
-    pub names: [String; 2],
+    /// Alternative names of the host side: the one that proves it ours, the one that says more of it, and the one that claims
+    /// its MAC.
+    pub names: [String; 3],
     /// Puts the policy in place, then lets frames pass.
     pub open: Vec<Step>,
     /// What the administrator should know all the same.
@@ -185,7 +186,8 @@ pub fn attach(add: &Add, seen: &BridgeSeen, macs: FreshMacs) -> Plan {
         Some(bridge) => native_vlan(conf.vlans.as_ref(), bridge),
         None => conf.vlans.as_ref().map(|vlans| vlans.native),
     };
-    let names = [pair_mark(&host), mac_claim(conf.bridge.as_str(), vlan, mac)];
+    let names =
+        [pair_mark(&host), facts_name(&host, &label.facts()), mac_claim(conf.bridge.as_str(), vlan, mac)];
     Plan { host, host_mac: macs.host, mac, host_mtu, mtu, join, names, open, warnings }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::marks::{Chained, ChainedPort};
+use super::marks::{Chained, ChainedPort, Facts, network_digest};
 use crate::cni::config::NetConf;
 use crate::cni::environment::Attachment;
 use crate::error::Code;
@@ -212,6 +212,11 @@ impl Label {
         })
     }
 
+    /// What of it stands in a name, too.
+    pub fn facts(&self) -> Facts {
+        Facts { network: network_digest(&self.network), rules: self.rules }
+    }
+
     /// Who is attached, as a message names it.
     pub fn owner(&self) -> String {
         match &self.pod {
@@ -248,7 +253,7 @@ fn bounded(text: &str, most: usize) -> String {
     format!("{}~{}", &text[..most - 17], &hex_digest(text)[..16])
 }
 
-fn hex_digest(text: &str) -> String {
+pub(super) fn hex_digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

@@ -6,7 +6,8 @@
 //!   veth, or, chained to another plugin, a veth or a tap.
 //! - **Names.** No two links of the node have a name in common, the kernel sees to that. An attachment has two: the derived
 //!   one, and one that begins with `bridge-dhcp-` ([`marks::pair_mark`], [`marks::chained_mark`]). A pair has the first as its
-//!   name and the second as an alternative one, another plugin's interface both as alternative ones.
+//!   name and the second as an alternative one, another plugin's interface both as alternative ones. Further names say what
+//!   operations rely on ([`marks::facts_name`], [`marks::mac_claim`]).
 //! - **Make.** The host side of a pair has a MAC of ours (`fe:`) and its peer in another namespace. The peer of another
 //!   plugin's veth lies in CNI_NETNS, by the kernel's number for that namespace.
 //! - **Label.** The alias is a description for people, and anybody may write one. It counts as a further fact only where the
@@ -16,7 +17,7 @@
 //! another bridge stays ours, and what an earlier release made, with one name and a label, is. Where there is only one, the
 //! link is left alone and named.
 
-use super::marks::{self, Chained, ChainedPort};
+use super::marks::{self, Chained, ChainedPort, Facts};
 use super::names::{self, Label};
 use crate::net::Link;
 
@@ -27,11 +28,25 @@ pub struct Owned {
     pub host: String,
     /// Another plugin's interface: what is given back.
     pub chained: Option<Chained>,
+    /// What its names say of its network and its rules; an earlier release gave it none that does.
+    pub facts: Option<Facts>,
     /// Its label, where it is this attachment's.
     pub label: Option<Label>,
 }
 
 impl Owned {
+    /// Whether nftables rules may go with it.
+    pub fn has_rules(&self) -> bool {
+        let labelled = || self.label.as_ref().map(|label| label.rules);
+        self.facts.as_ref().map(|facts| facts.rules).or_else(labelled).unwrap_or(true)
+    }
+
+    /// Whether it is of the network with this field in its label; `None` where nothing says so any more.
+    pub fn is_of(&self, network: &str) -> Option<bool> {
+        let labelled = || self.label.as_ref().map(|label| label.network == network);
+        self.facts.as_ref().map(|facts| facts.network == marks::network_digest(network)).or_else(labelled)
+    }
+
     /// Who is attached, as a message names it.
     pub fn owner(&self) -> String {
         self.label.as_ref().map_or_else(|| format!("the attachment {}", self.host), Label::owner)
@@ -50,15 +65,20 @@ pub fn owned(link: &Link, container: Option<i32>) -> Option<Owned> {
     let called = Some(&link.name).filter(derived).or_else(|| link.alternative.iter().find(derived));
     let host = mark.as_ref().map(|(host, _)| host).or(called)?.clone();
     let named = link.name == host || link.alternative.contains(&host);
-    let label = link.alias.as_deref().and_then(Label::from_alias).filter(|label| label.fits(&host));
+    let facts = link.alternative.iter().find_map(|name| marks::read_facts(name, &host));
+    let of_network = |label: &Label| {
+        facts.as_ref().is_none_or(|facts| facts.network == marks::network_digest(&label.network))
+    };
+    let label = link.alias.as_deref().and_then(Label::from_alias);
+    let label = label.filter(|label| label.fits(&host) && of_network(label));
     let pair = mark.as_ref().map_or(link.name == host, |(_, chained)| chained.is_none());
     let labelled = label.as_ref().is_some_and(|label| label.chained.is_none() == pair);
     let made = match pair {
         true => link.peer_netns.is_some() && link.mac.is_some_and(|mac| mac.is_host_side()),
         false => link.peer_netns.is_some() && link.peer_netns == container,
     };
-    let facts = [named, mark.is_some(), labelled, made].into_iter().filter(|fact| *fact).count();
-    if facts < 2 || (pair && !veth) {
+    let evidence = [named, mark.is_some(), labelled, made].into_iter().filter(|fact| *fact).count();
+    if evidence < 2 || (pair && !veth) {
         return None;
     }
     let chained = mark.and_then(|(_, chained)| chained);
@@ -66,23 +86,19 @@ pub fn owned(link: &Link, container: Option<i32>) -> Option<Owned> {
     // A label that is lost says nothing of what there was: the port stays as it is.
     let unknown = || Chained { port: ChainedPort::Joined, former_mac: None, former_mtu: None };
     let chained = if pair { None } else { Some(chained.unwrap_or_else(unknown)) };
-    Some(Owned { host, chained, label: label.filter(|_| labelled) })
+    Some(Owned { host, chained, facts, label: label.filter(|_| labelled) })
 }
 
 /// Whether a link has an alias or a name like ours, so that it is to be named where it is not ours.
 pub fn resembles(link: &Link) -> bool {
     let labelled = link.alias.as_deref().and_then(Label::from_alias).is_some();
-    labelled || link.alternative.iter().any(|name| marks::read_mark(name).is_some())
+    labelled || link.alternative.iter().any(|name| !names::is_derived(name) && marks::host_of(name).is_some())
 }
 
 /// Whether a link carries a name or a label of an attachment other than the one with this derived name, which makes it
 /// that one's.
 pub fn is_anothers(link: &Link, host: &str) -> bool {
-    let other = |name: &str| name != host;
-    let named = |name: &String| match marks::read_mark(name) {
-        Some((marked, _)) => other(&marked),
-        None => names::is_derived(name) && other(name),
-    };
+    let named = |name: &String| marks::host_of(name).is_some_and(|other| other != host);
     let label = link.alias.as_deref().and_then(Label::from_alias);
     std::iter::once(&link.name).chain(&link.alternative).any(named)
         || label.is_some_and(|label| !label.fits(host))
@@ -109,7 +125,9 @@ mod tests {
     }
 
     fn chained() -> Link {
-        let alternative = vec![HOST.to_string(), chained_mark(HOST, &CHAINED)];
+        let facts = Facts { network: marks::network_digest("lan"), rules: true };
+        let alternative =
+            vec![HOST.to_string(), chained_mark(HOST, &CHAINED), marks::facts_name(HOST, &facts)];
         Link { alternative, alias: Some(format!("{LABEL} chain=joined")), ..veth("ptp0") }
     }
 
@@ -130,6 +148,22 @@ mod tests {
         }
         let other_mac = Link { mac: Some(MacAddress::local([1; 6])), ..aliased(pair(), None) };
         assert!(owned(&other_mac, None).is_some());
+    }
+
+    #[test]
+    fn the_names_outweigh_the_label() {
+        let said = |alias: &str| owned(&Link { alias: Some(alias.into()), ..chained() }, None).unwrap();
+        for owned in
+            [said("bridge-dhcp network=other container=cid ifname=net1 chain=enslaved"), said("customer 12")]
+        {
+            assert_eq!((owned.label.as_ref(), owned.chained), (None, Some(CHAINED)));
+            assert_eq!(
+                (owned.is_of("lan"), owned.is_of("other"), owned.has_rules()),
+                (Some(true), Some(false), true)
+            );
+        }
+        let old = Owned { facts: None, ..said("customer 12") };
+        assert_eq!((old.is_of("lan"), old.has_rules()), (None, true));
     }
 
     #[test]
