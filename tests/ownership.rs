@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::namespace::text;
+use crate::support::namespace::{Namespace, text};
 use crate::support::plugin::{Outcome, executable, script};
 use crate::support::{Before, Lab, conf, host_side, other_plugins_pair, vm_conf, wait_until, with_result};
 
@@ -267,4 +267,61 @@ fn an_attachment_of_whose_result_nobody_hears_is_taken_back() {
     let calls = std::fs::read_to_string(lab.files.join("calls")).unwrap();
     assert_eq!(calls.lines().collect::<Vec<_>>(), ["ADD", "DEL", "ADD", "DEL"]);
     add.run().ok();
+}
+
+/// An attachment as an earlier release left it, which gave its links no second name: a pair of ours, or another plugin's that
+/// it has put on the bridge.
+fn made_by_an_earlier_release(lab: &Lab, pod: &Namespace, chained: bool) -> Value {
+    let host = host_side("c1", "net1");
+    let label = "bridge-dhcp network=lan container=c1 ifname=net1 mac=02:00:00:00:00:77";
+    if chained {
+        let result = other_plugins_pair(lab, pod);
+        lab.node.ip(&format!(
+            "link property add dev ptp0 altname {host}
+             link set ptp0 mtu 1500 address fe:00:00:00:00:0c alias \"{label} chain=raised wasmac=02:00:00:00:00:0c wasmtu=1400\"
+             link set ptp0 master br0"
+        ));
+        return result;
+    }
+    lab.node.ip(&format!(
+        "link add {host} address fe:12:34:56:78:9a type veth peer name net1 address 02:00:00:00:00:77 netns {}
+         link set {host} alias \"{label} mode=vm\" addrgenmode none
+         link set {host} master br0
+         link set {host} up",
+        pod.name()
+    ));
+    json!({"cniVersion": "1.1.0", "interfaces": []})
+}
+
+#[test]
+fn what_an_earlier_release_attached_is_listed_checked_and_removed() {
+    for chained in [false, true] {
+        let lab = Lab::new("address 02:ff:ff:00:00:0b ");
+        let asked = if chained { conf(json!({})) } else { vm_conf(json!({})) };
+        let removals: [&dyn Fn(&Lab, &Namespace); 3] =
+            [&|lab, pod| drop(lab.del(&asked, pod).ok()), &|lab, _| drop(gc(lab, "lan").ok()), &|lab, _| {
+                assert_eq!(by_hand(lab, "gc --keep c2 --force")["stale"][0]["outcome"], "removed")
+            }];
+        for remove in removals {
+            let pod = lab.pod();
+            let before = lab.snapshot();
+            let result = made_by_an_earlier_release(&lab, &pod, chained);
+            let shown = by_hand(&lab, "list");
+            let shown = &shown["attachments"][0];
+            assert_eq!((&shown["container"], &shown["chained"]), (&json!("c1"), &json!(chained)));
+            lab.check(&asked, &result, &pod).ok();
+            assert!(
+                !lab.add(&if chained { with_result(&asked, &result) } else { asked.clone() }, &pod).succeeded
+            );
+            remove(&lab, &pod);
+            if chained {
+                let port = lab.port("ptp0");
+                let left = [&port["master"], &port["altnames"], &port["ifalias"]];
+                assert!(left.iter().all(|value| value.is_null()), "{port}");
+                assert_eq!((&port["mtu"], &port["address"]), (&json!(1400), &json!("02:00:00:00:00:0c")));
+                lab.node.ip("link del ptp0");
+            }
+            lab.snapshot().assert_same(&before, "afterwards");
+        }
+    }
 }
