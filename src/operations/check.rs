@@ -39,7 +39,7 @@ pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(
 
     let host = names::host_interface(&add.attachment);
     let (link, owned) = match find(&mut kernel, &host).await.map_err(|refusal| unseen(&host, &refusal))? {
-        Found::Ours(link, owned) => (*link, owned),
+        Found::Ours(link, owned) => (*link, *owned),
         Found::Other(link) => return Err(faults::differs(&host, &[not_ours(&link)])),
         Found::Nothing => return Err(faults::differs(&host, &["it does not exist any more".to_string()])),
     };

@@ -63,9 +63,11 @@ pub async fn del(request: &Del, netns: Option<Netns>, ipam: &Delegation, log: &L
     }
     let removed = remove(&mut kernel, &host).await?;
     // What a chained attachment has in the container is the previous plugin's.
-    if let Found::Ours(link, Owned { chained: None, label, .. }) = &removed {
+    if let Found::Ours(link, owned) = &removed
+        && owned.chained.is_none()
+    {
         let claimed = link.alternative.iter().find_map(|name| claimed_mac(name));
-        let mac = claimed.or_else(|| label.as_ref().and_then(|label| label.mac));
+        let mac = claimed.or_else(|| owned.label.as_ref().and_then(|label| label.mac));
         remove_placeholder(&mut kernel, request.attachment.ifname.as_str(), mac, log).await;
     }
     if !link_carries_release {

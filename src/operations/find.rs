@@ -9,7 +9,7 @@ use crate::plan::owner::{Owned, owned};
 /// What bears the names of an attachment.
 pub(crate) enum Found {
     /// Its link.
-    Ours(Box<Link>, Owned),
+    Ours(Box<Link>, Box<Owned>),
     /// A link that has its derived name, but is not its.
     Other(Box<Link>),
     /// No link.
@@ -28,14 +28,14 @@ pub(crate) async fn find(kernel: &mut Linux, host: &str) -> Result<Found, Refusa
             owner = owned(link, kernel.container_netns_id().await?);
         }
         if let Some(owner) = owner.filter(|owner| owner.host == host) {
-            return Ok(Found::Ours(Box::new(link.clone()), owner));
+            return Ok(Found::Ours(Box::new(link.clone()), Box::new(owner)));
         }
     }
     // Somebody has renamed it.
     if let Some(link) = kernel.link(&pair_mark(host)).await?
         && let Some(owner) = owned(&link, None).filter(|owner| owner.host == host)
     {
-        return Ok(Found::Ours(Box::new(link), owner));
+        return Ok(Found::Ours(Box::new(link), Box::new(owner)));
     }
     Ok(named.map_or(Found::Nothing, |link| Found::Other(Box::new(link))))
 }
