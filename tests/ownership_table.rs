@@ -275,7 +275,7 @@ fn gc_by_hand_says_removed_of_what_is_gone() {
                 assert!(case.lab.node.has(&case.port), "{what}");
             }
             _ => {
-                assert_eq!(named(&done), [case.port.clone()], "{what}");
+                assert_eq!(named(&done), [case.port.as_str()], "{what}");
                 assert_eq!(done["stale"][0]["outcome"], "removed", "{what}");
                 case.assert_gone(kind, what);
             }
