@@ -27,7 +27,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval};
@@ -36,9 +35,10 @@ use self::books::Books;
 pub use self::options::Options;
 use self::say::say;
 use crate::error::{Code, Error};
-use crate::kernel::changes::link_changes;
+use crate::kernel::changes::LinkChanges;
 use crate::kernel::faults::no_lock;
 use crate::kernel::lock::Lock;
+use crate::kernel::netlink::Refusal;
 use crate::lease::handover::{self, Message};
 use crate::lease::place::Place;
 use crate::lease::record::Record;
@@ -89,17 +89,20 @@ pub async fn run(place: Place, options: Options) -> Result<(), Error> {
 
 /// Hears of the host sides of the leases' interfaces. Without that, a lease is looked after when it is renewed.
 async fn watch(books: &Rc<Books>) {
-    match link_changes() {
-        Ok(mut changes) => {
-            while let Some(change) = changes.next().await {
-                if let Some(change) = change {
-                    books.hear(&change);
-                }
-            }
-        }
-        Err(refusal) => say(format_args!("cannot watch the node's links: {refusal}")),
+    if let Err(refusal) = hear_changes(books).await {
+        say(format_args!("cannot watch the node's links: {refusal}"));
     }
     std::future::pending().await
+}
+
+/// Returns only when the kernel says no more.
+async fn hear_changes(books: &Rc<Books>) -> Result<(), Refusal> {
+    let mut changes = LinkChanges::open()?;
+    loop {
+        if let Some(change) = changes.next().await? {
+            books.hear(&change);
+        }
+    }
 }
 
 /// The socket of an agent that was killed is in the way of the next one; whoever holds the lock may take it.

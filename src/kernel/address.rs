@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -12,49 +11,57 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMe
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
-use super::interface::Route;
+use super::interface::{Route, RouteEvents};
 use super::netlink::Refusal;
 
 /// RTNLGRP_IPV6_IFADDR (include/uapi/linux/rtnetlink.h).
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 
+/// What the kernel says of IPv6 addresses in the network namespace of the calling thread. Must be called inside a tokio
+/// runtime, before the addresses are added that shall be waited for.
+///
+/// # Errors
+/// The refusal of the socket.
+pub fn changes() -> Result<RouteEvents, Refusal> {
+    Ok(RouteEvents::open(NETLINK_ROUTE, &[RTNLGRP_IPV6_IFADDR])?)
+}
+
 /// Adds the addresses to the interface with this index and waits until duplicate address detection has settled every
-/// IPv6 one. Must be called in the interface's network namespace.
+/// IPv6 one, for which `changes` are needed.
 ///
 /// # Errors
 /// The kernel's refusal; EADDRINUSE where another host uses an address.
-pub fn add_settled(
+pub async fn add_settled(
+    client: &Route,
+    changes: Option<RouteEvents>,
     index: u32,
-    addresses: Vec<IpNetwork>,
-) -> Result<impl Future<Output = Result<(), Refusal>>, Refusal> {
-    let (client, mut changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_IPV6_IFADDR])?;
-    Ok(async move {
-        let mut pending: BTreeSet<IpAddr> = BTreeSet::new();
-        for address in addresses {
-            add(&client, index, address, AddressFlags::empty()).await?;
-            pending.extend(Some(address.ip()).filter(IpAddr::is_ipv6));
+    addresses: &[IpNetwork],
+) -> Result<(), Refusal> {
+    let mut pending: BTreeSet<IpAddr> = BTreeSet::new();
+    for address in addresses {
+        add(client, index, *address, AddressFlags::empty()).await?;
+        pending.extend(Some(address.ip()).filter(IpAddr::is_ipv6));
+    }
+    let Some(mut changes) = changes else { return Ok(()) };
+    while !pending.is_empty() {
+        let Some(RouteNetlinkMessage::NewAddress(message)) = changes.next().await? else { continue };
+        let Some(address) = address_of(&message).filter(|_| message.header.index == index) else {
+            continue;
+        };
+        let flags = flags_of(&message);
+        if flags.contains(AddressFlags::Dadfailed) && pending.contains(&address) {
+            return Err(Refusal {
+                errno: Errno::EADDRINUSE,
+                text: Some(format!(
+                    "another host on the link uses {address} (IPv6 duplicate address detection)"
+                )),
+            });
         }
-        while !pending.is_empty() {
-            let Some(change) = changes.next().await else { return Err(Refusal::unanswered()) };
-            let Some(RouteNetlinkMessage::NewAddress(message)) = change else { continue };
-            let Some(address) = address_of(&message).filter(|_| message.header.index == index) else {
-                continue;
-            };
-            let flags = flags_of(&message);
-            if flags.contains(AddressFlags::Dadfailed) && pending.contains(&address) {
-                return Err(Refusal {
-                    errno: Errno::EADDRINUSE,
-                    text: Some(format!(
-                        "another host on the link uses {address} (IPv6 duplicate address detection)"
-                    )),
-                });
-            }
-            if !flags.contains(AddressFlags::Tentative) {
-                pending.remove(&address);
-            }
+        if !flags.contains(AddressFlags::Tentative) {
+            pending.remove(&address);
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 /// Adds one address; IPv4 ones get their subnet's broadcast address.

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use rtnetlink::packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use tokio::time::timeout;
 
-use super::interface::{RTNLGRP_LINK, Route, create, delete, fresh, set_mtu};
+use super::interface::{RTNLGRP_LINK, RouteEvents, create, delete, fresh, set_mtu};
 use super::linux::Linux;
 use super::lock::{Lock, bridge_lock};
 use super::netlink::Refusal;
@@ -47,10 +46,10 @@ impl Linux {
         if bridge.mac != Some(mac) {
             return Ok(());
         }
-        let (_client, mut changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
+        let mut changes = RouteEvents::open(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
         let probes_gone = async {
             while users(bridge.index)? == Some(User::Probe) {
-                changes.next().await.ok_or(Refusal::unanswered())?;
+                changes.next().await?;
             }
             Ok::<_, Refusal>(())
         };

@@ -1,10 +1,9 @@
 //! What happens to the node's interfaces, as it happens.
 
-use futures_util::{Stream, StreamExt};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
-use super::interface::{RTNLGRP_LINK, Route, read_link};
+use super::interface::{RTNLGRP_LINK, RouteEvents, read_link};
 use super::link;
 use super::netlink::Refusal;
 
@@ -17,24 +16,35 @@ pub struct LinkChange {
     pub carrier: Option<bool>,
 }
 
-/// The changes of the node's interfaces from now on; `None` where the kernel had to drop some.
-///
-/// # Errors
-/// What the socket says.
-pub fn link_changes() -> Result<impl Stream<Item = Option<LinkChange>> + Unpin, Refusal> {
-    let (client, changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
-    let changes = changes.filter_map(move |change| {
-        // The socket lives as long as who listens.
-        let _client = &client;
-        std::future::ready(match &change {
-            None => Some(None),
-            Some(RouteNetlinkMessage::DelLink(message)) => {
-                let name = link::read(message).name;
-                Some(Some(LinkChange { name, carrier: None }))
+/// The changes of the node's interfaces from the moment at which it was opened.
+pub struct LinkChanges(RouteEvents);
+
+impl LinkChanges {
+    /// Begins to listen. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn open() -> Result<Self, Refusal> {
+        Ok(Self(RouteEvents::open(NETLINK_ROUTE, &[RTNLGRP_LINK])?))
+    }
+
+    /// The next change; `Ok(None)` where the kernel had to drop some.
+    ///
+    /// # Errors
+    /// The refusal of the socket, which hears nothing any more.
+    pub async fn next(&mut self) -> Result<Option<LinkChange>, Refusal> {
+        loop {
+            let change = match self.0.next().await? {
+                None => return Ok(None),
+                Some(RouteNetlinkMessage::DelLink(message)) => {
+                    Some(LinkChange { name: link::read(&message).name, carrier: None })
+                }
+                Some(other) => read_link(&other)
+                    .map(|link| LinkChange { name: link.name, carrier: Some(link.up && link.carrier) }),
+            };
+            if change.is_some() {
+                return Ok(change);
             }
-            Some(other) => read_link(other)
-                .map(|link| Some(LinkChange { name: link.name, carrier: Some(link.up && link.carrier) })),
-        })
-    });
-    Ok(changes)
+        }
+    }
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
-use super::interface::{RTNLGRP_LINK, Route};
+use super::interface::{RTNLGRP_LINK, RouteEvents};
 use super::linux::Linux;
 use super::netlink::Refusal;
 use super::{address, route};
@@ -24,7 +23,11 @@ impl Linux {
     ) -> Result<(), Refusal> {
         let index = self.container_link(ifname).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
         let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
-        netns.enter(|| address::add_settled(index, addresses.to_vec()))??.await
+        let changes = match addresses.iter().any(IpNetwork::is_ipv6) {
+            true => Some(netns.enter(address::changes)??),
+            false => None,
+        };
+        address::add_settled(self.container()?, changes, index, addresses).await
     }
 
     /// Gives the container side a leased address, or prolongs it there.
@@ -74,13 +77,12 @@ impl Linux {
     /// # Errors
     /// The kernel's refusal.
     pub async fn container_is_up(&mut self, ifname: &str) -> Result<bool, Refusal> {
-        let listen = || Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK]);
-        let (_listening, mut changes) = self.in_container(listen)??;
+        let mut changes = self.in_container(|| RouteEvents::open(NETLINK_ROUTE, &[RTNLGRP_LINK]))??;
         loop {
             match self.container_link(ifname).await? {
                 None => return Ok(false),
                 Some(link) if link.up && link.carrier => return Ok(true),
-                Some(_) => changes.next().await.ok_or(Refusal::unanswered())?,
+                Some(_) => changes.next().await?,
             };
         }
     }
@@ -90,11 +92,11 @@ impl Linux {
     /// # Errors
     /// The kernel's refusal; ENODEV where the interface is gone.
     pub async fn container_has_address(&mut self, ifname: &str, address: IpNetwork) -> Result<(), Refusal> {
-        let listen = || Route::listen(NETLINK_ROUTE, &[RTNLGRP_IPV4_IFADDR]);
-        let (_listening, mut changes) = self.in_container(listen)??;
+        let mut changes =
+            self.in_container(|| RouteEvents::open(NETLINK_ROUTE, &[RTNLGRP_IPV4_IFADDR]))??;
         let index = self.container_link(ifname).await?.ok_or(Refusal::plain(Errno::ENODEV))?.index;
         while !self.container_addresses(index).await?.contains(&address) {
-            changes.next().await.ok_or(Refusal::unanswered())?;
+            changes.next().await?;
         }
         Ok(())
     }

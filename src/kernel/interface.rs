@@ -9,7 +9,7 @@ use rtnetlink::packet_route::link::{
 };
 
 use super::link;
-use super::netlink::{Client, Refusal};
+use super::netlink::{Client, Events, Refusal};
 use crate::net::{Link, MacAddress};
 
 /// RTNLGRP_LINK (include/uapi/linux/rtnetlink.h).
@@ -17,6 +17,9 @@ pub(super) const RTNLGRP_LINK: u32 = 1;
 
 /// A route netlink socket.
 pub(super) type Route = Client<RouteNetlinkMessage>;
+
+/// What route netlink says unasked.
+pub(super) type RouteEvents = Events<RouteNetlinkMessage>;
 
 pub(super) fn port_flags(hairpin: bool, isolated: bool) -> LinkAttribute {
     LinkAttribute::LinkInfo(vec![
@@ -62,8 +65,8 @@ pub(super) async fn get(client: &Route, selector: LinkAttribute) -> Result<Optio
 
 pub(super) async fn request_link(client: &Route, mut message: LinkMessage) -> Result<Option<Link>, Refusal> {
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    match client.request(RouteNetlinkMessage::GetLink(message), 0).await {
-        Ok(answers) => match answers.iter().find_map(read_link) {
+    match client.get(RouteNetlinkMessage::GetLink(message)).await {
+        Ok(answer) => match answer.as_ref().and_then(read_link) {
             Some(link) => Ok(Some(link)),
             None => Err(Refusal {
                 errno: Errno::EIO,

@@ -1,16 +1,21 @@
 //! A netlink socket that keeps the kernel's own words: every refusal carries errno and extended-ack text.
+//!
+//! The kernel answers a request inside the system call that sends it, so a request waits for nothing and needs no event
+//! loop. Only [`Events`], what the kernel says unasked, is waited for.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::io;
+use std::marker::PhantomData;
 
-use futures_util::{Stream, StreamExt};
 use nix::errno::Errno;
+use nix::sys::socket::MsgFlags;
 use rtnetlink::packet_core::{
     ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
-use rtnetlink::proto::{ConnectionHandle, new_connection};
-use rtnetlink::sys::{AsyncSocket, SocketAddr};
+use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 
 use super::wire::Wire;
 
@@ -20,6 +25,9 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 /// Size of `struct nlmsghdr`, which an ack echoes in front of its attributes.
 const HEADER_LEN: usize = 16;
+/// The largest datagram that is read: what the kernel makes of a dump at a time is at most half as large (NLMSG_GOODSIZE),
+/// and so is the description of one link with all that it may have.
+const DATAGRAM_MAX: usize = 64 * 1024;
 /// How often an interrupted dump is asked again.
 pub(super) const DUMP_TRIES: usize = 8;
 
@@ -89,65 +97,75 @@ fn ext_ack_text(echo: &[u8]) -> Option<String> {
 }
 
 /// A netlink socket in the network namespace of the thread that opened it. It stays there.
-pub struct Client<T: Debug> {
-    handle: ConnectionHandle<Wire<T>>,
+pub struct Client<T> {
+    socket: Socket,
+    sequence: Cell<u32>,
+    datagram: RefCell<Vec<u8>>,
+    messages: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Client<T>
 where
-    T: NetlinkSerializable + NetlinkDeserializable + Debug + Unpin + Send + 'static,
+    T: NetlinkSerializable + NetlinkDeserializable + Debug,
 {
-    /// Opens a socket of `protocol` (NETLINK_ROUTE, NETLINK_NETFILTER). Must be called inside a tokio runtime.
+    /// Opens a socket of `protocol` (NETLINK_ROUTE, NETLINK_NETFILTER).
     ///
     /// # Errors
-    /// Whatever `socket(2)`, `bind(2)` or `setsockopt(2)` says.
+    /// Whatever `socket(2)` or `setsockopt(2)` says.
     pub fn open(protocol: isize) -> io::Result<Self> {
-        Ok(Self::listen(protocol, &[])?.0)
-    }
-
-    /// Opens a socket that also receives the multicast `groups` (RTNLGRP_ numbers); their messages come out of the
-    /// returned stream, `None` where the kernel had to drop some.
-    ///
-    /// # Errors
-    /// As [`Client::open`].
-    pub fn listen(
-        protocol: isize,
-        groups: &[u32],
-    ) -> io::Result<(Self, impl Stream<Item = Option<T>> + Unpin + use<T>)> {
-        let (mut connection, handle, events) = new_connection::<Wire<T>>(protocol)?;
-        // Else the end of an answer looks like the end of the socket.
-        connection.set_forward_ack(true);
-        connection.set_forward_done(true);
-        let socket = connection.socket_mut().socket_mut();
-        socket.bind_auto()?;
+        let socket = Socket::new(protocol)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
-        for group in groups {
-            socket.add_membership(*group)?;
-        }
-        tokio::spawn(connection);
-        let events = events.filter_map(|(message, _)| {
-            std::future::ready(match message.payload {
-                NetlinkPayload::InnerMessage(Wire(inner)) => Some(Some(inner)),
-                NetlinkPayload::Overrun(_) => Some(None),
-                _ => None,
-            })
-        });
-        Ok((Self { handle }, events))
+        Ok(Self { socket, sequence: Cell::new(0), datagram: RefCell::default(), messages: PhantomData })
     }
 
     /// Sends one message and returns the answers that precede its acknowledgement. An answer that cannot be decoded
-    /// is missing from them, it never makes the request wait.
+    /// is missing from them.
     ///
     /// # Errors
-    /// The kernel's refusal.
+    /// The kernel's refusal; EIO where the socket failed, so that it may have been done.
     pub async fn request(&self, payload: T, flags: u16) -> Result<Vec<T>, Refusal> {
+        self.send(payload, NLM_F_ACK | flags)?;
+        self.collect(Collected::default())
+    }
+
+    /// Asks for one object, which is all of the answer.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn get(&self, payload: T) -> Result<Option<T>, Refusal> {
+        self.send(payload, 0)?;
+        let answers = self.collect(Collected { one_is_all: true, ..Collected::default() })?;
+        Ok(answers.into_iter().next())
+    }
+
+    fn send(&self, payload: T, flags: u16) -> Result<(), Refusal> {
+        self.sequence.set(self.sequence.get().wrapping_add(1));
         let mut message =
             NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(Wire(payload)));
-        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        let answers =
-            self.handle.request(message, SocketAddr::new(0, 0)).map_err(|_| Refusal::unanswered())?;
-        collect(answers).await
+        message.header.flags = NLM_F_REQUEST | flags;
+        message.header.sequence_number = self.sequence.get();
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map_err(|_| Refusal::unanswered())?;
+        Ok(())
+    }
+
+    /// The answers to the request that was sent last.
+    fn collect(&self, mut collected: Collected<T>) -> Result<Vec<T>, Refusal> {
+        let mut datagram = self.datagram.borrow_mut();
+        datagram.reserve(DATAGRAM_MAX);
+        while !collected.complete {
+            datagram.clear();
+            // Where nothing more is to come, the kernel did not answer as its protocol says.
+            let received = self.socket.recv_from(&mut *datagram, MsgFlags::MSG_DONTWAIT.bits());
+            received.map_err(|_| Refusal::unanswered())?;
+            for message in messages(&datagram).filter(|message| message.sequence() == self.sequence.get()) {
+                collected.take(message);
+            }
+        }
+        collected.outcome()
     }
 
     /// Asks for everything that `payload` describes, again if objects changed under the kernel's hands meanwhile
@@ -169,6 +187,118 @@ where
     }
 }
 
+/// What the kernel says unasked: the messages of multicast groups, in the network namespace of the thread that opened it.
+pub struct Events<T> {
+    socket: TokioSocket,
+    datagram: Vec<u8>,
+    pending: VecDeque<T>,
+}
+
+impl<T: NetlinkDeserializable> Events<T> {
+    /// Opens a socket of `protocol` that receives the `groups` (RTNLGRP_ numbers). Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Whatever `socket(2)`, `bind(2)` or `setsockopt(2)` says.
+    pub fn open(protocol: isize, groups: &[u32]) -> io::Result<Self> {
+        let mut socket = TokioSocket::new(protocol)?;
+        socket.socket_mut().bind_auto()?;
+        for group in groups {
+            socket.socket_mut().add_membership(*group)?;
+        }
+        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_MAX), pending: VecDeque::new() })
+    }
+
+    /// The next message; `Ok(None)` where the kernel had to drop some.
+    ///
+    /// # Errors
+    /// What `recv(2)` says, as EIO: the socket hears nothing any more.
+    pub async fn next(&mut self) -> Result<Option<T>, Refusal> {
+        loop {
+            if let Some(message) = self.pending.pop_front() {
+                return Ok(Some(message));
+            }
+            self.datagram.clear();
+            match self.socket.recv(&mut self.datagram).await {
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => return Ok(None),
+                Err(_) => return Err(Refusal::unanswered()),
+            }
+            let decoded = messages(&self.datagram).filter_map(|message| message.decode::<T>());
+            self.pending.extend(decoded.filter_map(|message| match message.payload {
+                NetlinkPayload::InnerMessage(Wire(inner)) => Some(inner),
+                _ => None,
+            }));
+        }
+    }
+}
+
+/// One message of a datagram, undecoded.
+#[derive(Clone, Copy)]
+struct Raw<'a>(&'a [u8]);
+
+impl Raw<'_> {
+    /// `nlmsg_seq` (include/uapi/linux/netlink.h).
+    fn sequence(self) -> u32 {
+        let number = self.0.get(8..12).and_then(|bytes| bytes.try_into().ok());
+        number.map(u32::from_ne_bytes).unwrap_or_default()
+    }
+
+    fn decode<T>(self) -> Option<NetlinkMessage<Wire<T>>>
+    where
+        Wire<T>: NetlinkDeserializable,
+    {
+        NetlinkMessage::deserialize(self.0).ok()
+    }
+}
+
+/// The messages of a datagram; what is cut short ends them.
+fn messages(datagram: &[u8]) -> impl Iterator<Item = Raw<'_>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let length = u32::from_ne_bytes(rest.get(..4)?.try_into().ok()?) as usize;
+        let message = rest.get(..length).filter(|message| message.len() >= HEADER_LEN)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Raw(message))
+    })
+}
+
+/// What has been read of the answer to a request.
+struct Collected<T> {
+    objects: Vec<T>,
+    refusal: Option<Refusal>,
+    one_is_all: bool,
+    complete: bool,
+}
+
+impl<T> Default for Collected<T> {
+    fn default() -> Self {
+        Self { objects: Vec::new(), refusal: None, one_is_all: false, complete: false }
+    }
+}
+
+impl<T: NetlinkDeserializable> Collected<T> {
+    fn take(&mut self, message: Raw<'_>) {
+        let Some(message) = message.decode::<T>() else { return };
+        let ends = match &message.payload {
+            NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => true,
+            _ => self.one_is_all,
+        };
+        match answer(message) {
+            Answer::Object(inner) => self.objects.push(inner),
+            Answer::Refused(first) => self.refusal = self.refusal.take().or(Some(first)),
+            Answer::Nothing => {}
+        }
+        self.complete |= ends;
+    }
+
+    fn outcome(self) -> Result<Vec<T>, Refusal> {
+        match self.refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(self.objects),
+        }
+    }
+}
+
 /// Reads again, `tries` times at the most, what the kernel says was changed while it was read (NLM_F_DUMP_INTR).
 ///
 /// # Errors
@@ -183,32 +313,10 @@ pub(super) fn steady<T>(tries: usize, mut read: impl FnMut() -> Result<T, Refusa
     read()
 }
 
-async fn collect<T: Debug>(
-    mut answers: impl Stream<Item = NetlinkMessage<Wire<T>>> + Unpin,
-) -> Result<Vec<T>, Refusal> {
-    let mut received = Vec::new();
-    let mut refusal = None;
-    let mut complete = false;
-    while let Some(message) = answers.next().await {
-        match answer(message) {
-            Answer::Object(inner) => received.push(inner),
-            Answer::Refused(first) => refusal = refusal.or(Some(first)),
-            Answer::End => complete = true,
-            Answer::Other => {}
-        }
-    }
-    match refusal {
-        Some(refusal) => Err(refusal),
-        None if complete => Ok(received),
-        None => Err(Refusal::unanswered()),
-    }
-}
-
 enum Answer<T> {
     Object(T),
     Refused(Refusal),
-    End,
-    Other,
+    Nothing,
 }
 
 fn answer<T>(message: NetlinkMessage<Wire<T>>) -> Answer<T> {
@@ -223,8 +331,7 @@ fn answer<T>(message: NetlinkMessage<Wire<T>>) -> Answer<T> {
         NetlinkPayload::Done(done) if done.code < 0 => {
             Answer::Refused(Refusal::plain(Errno::from_raw(done.code.saturating_neg())))
         }
-        NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => Answer::End,
-        _ => Answer::Other,
+        _ => Answer::Nothing,
     }
 }
 
@@ -235,32 +342,49 @@ mod tests {
     use rtnetlink::packet_route::RouteNetlinkMessage;
     use rtnetlink::packet_route::link::LinkMessage;
 
-    type Said = NetlinkMessage<Wire<RouteNetlinkMessage>>;
-
-    fn said(flags: u16, payload: NetlinkPayload<Wire<RouteNetlinkMessage>>) -> Said {
+    fn said(flags: u16, payload: NetlinkPayload<Wire<RouteNetlinkMessage>>) -> Vec<u8> {
         let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
         message.header.flags = flags;
-        message
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
     }
 
-    fn object(flags: u16) -> Said {
+    fn object(flags: u16) -> Vec<u8> {
         said(flags, NetlinkPayload::InnerMessage(Wire(RouteNetlinkMessage::NewLink(LinkMessage::default()))))
     }
 
-    fn end(flags: u16) -> Said {
+    fn end(flags: u16) -> Vec<u8> {
         said(flags, NetlinkPayload::Done(DoneMessage::default()))
     }
 
-    async fn collected(answers: Vec<Said>) -> Result<usize, Errno> {
-        let outcome = collect(futures_util::stream::iter(answers)).await;
-        outcome.map(|objects| objects.len()).map_err(|refusal| refusal.errno)
+    fn collected(answers: &[Vec<u8>]) -> Option<Result<usize, Errno>> {
+        let datagram = answers.concat();
+        let mut collected = Collected::<RouteNetlinkMessage>::default();
+        messages(&datagram).for_each(|message| collected.take(message));
+        let complete = collected.complete;
+        let outcome = collected.outcome().map(|objects| objects.len()).map_err(|refusal| refusal.errno);
+        complete.then_some(outcome)
     }
 
-    #[tokio::test]
-    async fn a_dump_counts_only_when_it_is_whole() {
-        assert_eq!(collected(vec![object(0), object(0), end(0)]).await, Ok(2));
-        assert_eq!(collected(vec![object(0)]).await, Err(Errno::EIO), "without its end");
-        assert_eq!(collected(vec![object(NLM_F_DUMP_INTR), end(0)]).await, Err(Errno::EINTR));
-        assert_eq!(collected(vec![object(0), end(NLM_F_DUMP_INTR)]).await, Err(Errno::EINTR), "at its end");
+    #[test]
+    fn a_dump_counts_only_when_it_is_whole() {
+        assert_eq!(collected(&[object(0), object(0), end(0)]), Some(Ok(2)));
+        assert_eq!(collected(&[object(0)]), None, "without its end");
+        assert_eq!(collected(&[object(NLM_F_DUMP_INTR), end(0)]), Some(Err(Errno::EINTR)));
+        assert_eq!(collected(&[object(0), end(NLM_F_DUMP_INTR)]), Some(Err(Errno::EINTR)), "at its end");
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_passed_over() {
+        let mut cut = object(0);
+        cut.truncate(17);
+        cut[0] = 17;
+        cut.extend([0; 3]);
+        assert_eq!(collected(&[cut, object(0), end(0)]), Some(Ok(1)));
+        for datagram in [&[][..], &[3, 0, 0, 0], &[255, 255, 255, 255, 0], &[16, 0, 0, 0]] {
+            assert_eq!(messages(datagram).count(), 0);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Another network namespace, entered by a short-lived thread only, so that nobody ever has to switch back.
+//! Another network namespace, and the calling thread's short visits to it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,6 +15,8 @@ use crate::error::Error;
 
 /// NSFS_MAGIC (include/uapi/linux/magic.h).
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
+/// How often the way back is tried.
+const RETURN_TRIES: usize = 8;
 /// The calling thread's own network namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
@@ -56,15 +58,12 @@ impl Netns {
     /// process ends, by the kernel's own hand.
     ///
     /// # Errors
-    /// What `unshare(2)` or the start of a thread says.
+    /// What `unshare(2)` says.
     pub fn anonymous() -> io::Result<Self> {
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().spawn_scoped(scope, || {
-                unshare(CloneFlags::CLONE_NEWNET)?;
-                Ok(Self { file: File::open(OWN)? })
-            })?;
-            thread.join().map_err(|_| io::Error::other("the thread in the new namespace ended early"))?
-        })
+        let own = File::open(OWN)?;
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        let _back = Back(own);
+        Ok(Self { file: File::open(OWN)? })
     }
 
     /// Whether this is the namespace that the calling thread is in.
@@ -74,21 +73,16 @@ impl Netns {
         own.is_some() && own == identity(self.file.metadata())
     }
 
-    /// Runs `work` in a thread that is in this namespace. Inside a tokio runtime the thread is, too, so that a socket
-    /// opened there can be used outside.
+    /// Runs `work` with the calling thread in this namespace. Only this thread changes its namespace, and `work` never
+    /// awaits, so no other task sees it.
     ///
     /// # Errors
-    /// What `setns(2)` or the start of the thread says.
-    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-        let runtime = tokio::runtime::Handle::try_current().ok();
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().spawn_scoped(scope, || {
-                let _guard = runtime.as_ref().map(tokio::runtime::Handle::enter);
-                setns(&self.file, CloneFlags::CLONE_NEWNET)?;
-                Ok(work())
-            })?;
-            thread.join().map_err(|_| io::Error::other("the thread in the other namespace ended early"))?
-        })
+    /// What `setns(2)` says.
+    pub fn enter<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        let own = File::open(OWN)?;
+        setns(&self.file, CloneFlags::CLONE_NEWNET)?;
+        let _back = Back(own);
+        Ok(work())
     }
 
     /// The same namespace, open a second time.
@@ -109,5 +103,19 @@ impl Netns {
     /// The open file, to name the namespace to the kernel (IFLA_NET_NS_FD).
     pub fn file(&self) -> &File {
         &self.file
+    }
+}
+
+/// Takes the calling thread back to the namespace that it came from, also when it panics there.
+struct Back(File);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        // The kernel may lack memory for a moment.
+        let returned = (0..RETURN_TRIES).any(|_| setns(&self.0, CloneFlags::CLONE_NEWNET).is_ok());
+        if !returned {
+            // In the wrong namespace every further step would hit the wrong links.
+            std::process::abort();
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The bridge port of an attachment: its label, its flags, its way onto the bridge and off it.
 
-use futures_util::StreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -8,7 +7,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::interface::{
-    RTNLGRP_LINK, Route, gone_is_done, indexed, named, port_flags, set_flag, silence, with_names,
+    RTNLGRP_LINK, RouteEvents, gone_is_done, indexed, named, port_flags, set_flag, silence, with_names,
 };
 use super::linux::Linux;
 use super::netlink::Refusal;
@@ -85,7 +84,7 @@ impl Linux {
         if !await_forwarding {
             return set_flag(&self.host, port, LinkFlags::Up, true).await;
         }
-        let (_client, mut changes) = Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
+        let mut changes = RouteEvents::open(NETLINK_ROUTE, &[RTNLGRP_LINK])?;
         // Not on the listening socket: changes of many links at a time overrun it, and the answer would be lost with them.
         set_flag(&self.host, port, LinkFlags::Up, true).await?;
         loop {
@@ -99,11 +98,9 @@ impl Linux {
                 }
             }
             loop {
-                match changes.next().await {
-                    Some(Some(RouteNetlinkMessage::NewLink(change))) if change.header.index != link.index => {
-                    }
-                    Some(_) => break,
-                    None => return Err(Refusal::unanswered()),
+                match changes.next().await? {
+                    Some(RouteNetlinkMessage::NewLink(change)) if change.header.index != link.index => {}
+                    _ => break,
                 }
             }
         }

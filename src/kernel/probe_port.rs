@@ -1,7 +1,6 @@
 //! The temporary port that a probe asks through: a veth pair whose far end lies in a namespace that only this process
 //! holds, so that the kernel removes both ends however the process ends.
 
-use futures_util::StreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
@@ -10,7 +9,7 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 use super::Kernel;
-use super::interface::{RTNLGRP_LINK, Route, named};
+use super::interface::{RTNLGRP_LINK, Route, RouteEvents, named};
 use super::linux::Linux;
 use super::netlink::Refusal;
 use super::netns::Netns;
@@ -107,13 +106,15 @@ impl ProbePort {
     pub async fn raise(&mut self) -> Result<(), Refused> {
         let step = Step::RaisePort { port: self.name.clone(), await_forwarding: true };
         let refused = |refusal: Refusal| (step.clone(), refusal);
-        let listen = || Route::listen(NETLINK_ROUTE, &[RTNLGRP_LINK]);
-        let (far_end, mut changes) =
-            self.kernel.in_container(listen).and_then(|made| Ok(made?)).map_err(refused)?;
+        let open = || {
+            let client = Route::open(NETLINK_ROUTE)?;
+            Ok::<_, Refusal>((client, RouteEvents::open(NETLINK_ROUTE, &[RTNLGRP_LINK])?))
+        };
+        let (far_end, mut changes) = self.kernel.in_container(open).and_then(|made| made).map_err(refused)?;
         self.carry_out(step.clone()).await?;
         // The end that was up first drops what it is given until the kernel has seen its carrier, a moment later.
         while !operational(&far_end, self.far_end).await.map_err(refused)? {
-            changes.next().await;
+            changes.next().await.map_err(refused)?;
         }
         Ok(())
     }

@@ -6,8 +6,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use bridge_dhcp::kernel::netlink::Client;
-use futures_util::StreamExt;
+use bridge_dhcp::kernel::netlink::Events;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, bind, recv, send,
@@ -173,7 +172,7 @@ impl Monitor {
             nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let (_client, mut changes) = Client::<RouteNetlinkMessage>::listen(0, &[LINK_GROUP]).unwrap();
+                let mut changes = Events::<RouteNetlinkMessage>::open(0, &[LINK_GROUP]).unwrap();
                 ready.send(()).unwrap();
                 let mut seen = Vec::new();
                 tokio::pin!(stopped);
@@ -181,7 +180,7 @@ impl Monitor {
                 loop {
                     tokio::select! {
                         biased;
-                        change = changes.next() => seen.extend(change.flatten().and_then(announced)),
+                        change = changes.next() => seen.extend(change.unwrap().and_then(announced)),
                         _ = &mut stopped, if !over => over = true,
                         () = tokio::time::sleep(std::time::Duration::from_millis(20)), if over => return seen,
                     }
