@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use support::faulty::FaultyServer;
 use support::feature::{Feature, needs};
 use support::guest::DhcpServer;
+use support::plugin::executable;
 use support::wire::{bound_socket, frame};
 use support::{Before, Lab, vm_conf, wait_until};
 
@@ -95,6 +96,41 @@ fn diagnosed(
     assert!(said.contains("remedy: "), "{said}");
     lab.wait_until_probes_are_gone("br0");
     before.assert_unchanged("after the failed ADD");
+}
+
+#[test]
+fn frames_that_come_back_are_a_kept_warning_where_an_offer_came() {
+    let lab = Lab::new("");
+    let _guards = reflected(&lab);
+    lab.lan.ip("address add 10.77.0.1/24 dev sw0");
+    let options = ["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.200,3600"];
+    let _server = DhcpServer::on(&lab.lan, "sw0", &lab.files.join("leases"), &options);
+    let pod = lab.pod();
+    let conf = vm_conf(json!({"dhcpProbe": true}));
+    lab.add(&conf, &pod).ok();
+    let status = lab.call("STATUS", &conf, "", std::path::Path::new(""), "").run().error(51);
+    assert!(status.contains("comes back by it"), "{status}");
+    let doctor = lab.node.pipe(&executable(), &["doctor", "--bridge", "br0", "--json"], "");
+    let said: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let dhcp = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "dhcp").unwrap();
+    assert_eq!((doctor.status.code(), &dhcp["code"]), (Some(1), &117.into()), "{said}");
+    println!("measured: {:40} {}", "frames come back, an offer, too", dhcp["message"]);
+}
+
+#[test]
+fn nobody_is_told_to_turn_stp_off_where_that_makes_a_loop() {
+    let lab = Lab::new("stp_state 1 forward_delay 1500");
+    let conf = vm_conf(json!({"dhcpProbe": true, "uplinkCheck": "off"}));
+    let pod = lab.pod();
+    let alone = lab.add(&conf, &pod).error(115);
+    assert!(alone.contains("stp_state 0") && alone.contains("\"timeout\": \"35s\""), "{alone}");
+    lab.node.ip(&format!(
+        "link add ens224 type veth peer name lan1 netns {}\nlink set ens224 master br0\nlink set ens224 up",
+        lab.lan.name()
+    ));
+    let two = lab.add(&conf, &pod).error(115);
+    assert!(!two.contains("stp_state 0") && two.contains("STP must stay on"), "{two}");
+    assert!(two.contains("\"timeout\": \"35s\""), "{two}");
 }
 
 fn dnsmasq(lab: &Lab) -> Guards {

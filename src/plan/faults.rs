@@ -52,7 +52,10 @@ pub fn vlan_filtering_off(bridge: &str, vlans: &Vlans) -> Error {
         Code::VlanFilteringOff,
         format!("bridge {bridge} has vlan_filtering off, so {asked} would not isolate"),
     )
-    .remedy(format!("ip link set {} type bridge vlan_filtering 1", quoted(bridge)))
+    .remedy(format!(
+        "in the node's NodeNetworkConfigurationPolicy (nmstate) give the bridge's ports a vlan (mode: trunk, trunk-tags); by hand, which stops the ports' tagged frames until `bridge vlan add` allows each VLAN again: ip link set {} type bridge vlan_filtering 1",
+        quoted(bridge)
+    ))
 }
 
 /// Code 104. The VLAN `untagged` belongs on the uplink `first` as its untagged one.
@@ -165,6 +168,14 @@ pub fn vlan_gateway_name(name: &str) -> Error {
     .remedy("use a shorter bridge name, or no \"vlan\" together with \"isGateway\"")
 }
 
+/// How STP is turned off, and where that makes no loop.
+pub fn stp_off(bridge: &str) -> String {
+    format!(
+        "where only one uplink leads to its LAN (two without STP are a loop), turn STP off: in the NodeNetworkConfigurationPolicy bridge.options.stp.enabled: false, by hand: ip link set {} type bridge stp_state 0",
+        quoted(bridge)
+    )
+}
+
 /// Code 115: the bridge's STP keeps a new port from forwarding until the deadline is over.
 pub fn too_slow_for_dhcp(bridge: &str, delay: Duration, deadline: Duration) -> Error {
     let fact = format!(
@@ -172,12 +183,11 @@ pub fn too_slow_for_dhcp(bridge: &str, delay: Duration, deadline: Duration) -> E
         delay.as_secs(),
         deadline.as_secs_f32()
     );
-    let off =
-        format!("ip link set {} type bridge stp_state 0 (unless the bridge closes a loop)", quoted(bridge));
+    let off = stp_off(bridge);
     // What lies beyond the delay is for the lease.
     let enough = DEADLINE_MAX.min(delay + Duration::from_secs(15));
     Error::new(Code::NotForwarding, fact).remedy(match enough > delay {
-        true => format!("{off}, or raise \"deadline\" to \"{}s\" (at most \"60s\")", enough.as_secs()),
+        true => format!("raise \"deadline\" to \"{}s\" (at most \"60s\"), or {off}", enough.as_secs()),
         false => off,
     })
 }
@@ -215,9 +225,11 @@ pub fn uplink_blocked(bridge: &str, uplinks: &[String], seconds: Option<u64>) ->
         Some(seconds) => format!("it forwards in {seconds} s"),
         None => "STP blocks it".to_string(),
     };
-    uplink_not_forwarding(bridge, uplinks, &until).remedy(format!(
-        "wait, or, unless the bridge closes a loop: ip link set {bridge} type bridge stp_state 0"
-    ))
+    let remedy = match uplinks {
+        [_] => format!("wait, or, {}", stp_off(bridge)),
+        _ => "wait; with more than one uplink STP must stay on, or they are a loop".to_string(),
+    };
+    uplink_not_forwarding(bridge, uplinks, &until).remedy(remedy)
 }
 
 /// Code 115: the uplinks, of a bridge that runs no STP.

@@ -200,8 +200,9 @@ pub fn forward_delay(link: &Link) -> Option<Duration> {
 fn stp_warning(bridge: &str, delay: Duration) -> String {
     format!(
         "bridge {bridge} runs STP: a port drops all frames, DHCP's too, for {} s after it comes up; \
-         remedy: ip link set {bridge} type bridge stp_state 0",
-        delay.as_secs()
+         remedy: {}",
+        delay.as_secs(),
+        faults::stp_off(bridge)
     )
 }
 

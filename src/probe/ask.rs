@@ -13,7 +13,7 @@ use super::verdict::verdict;
 use crate::dhcp::drive::drive;
 use crate::dhcp::exchange::Exchange;
 use crate::dhcp::expected::Fit;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::kernel::faults::port_limit;
 use crate::kernel::linux::Linux;
 use crate::kernel::netlink::Refusal;
@@ -38,7 +38,9 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     let seen = kernel.bridge(name).await.map_err(|refusal| unseen(name, &refusal))?;
     let bridge = usable_bridge(name, question.vlans.as_ref(), &seen)?;
     if let Some(delay) = forward_delay(bridge).filter(|delay| *delay + EXCHANGE_MIN > question.timeout) {
-        return Err(faults::spanning_tree(name, delay, question.timeout));
+        let uplinks = kernel.uplinks(bridge, |_| false).await;
+        let uplinks = uplinks.map_err(|refusal| unseen(&format!("the ports of bridge {name}"), &refusal))?;
+        return Err(faults::spanning_tree(name, delay, question.timeout, uplinks.len()));
     }
 
     if !question.sole_port && !has_ports(bridge)? {
@@ -66,7 +68,9 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     let first = &exchanges.on_port[0];
     if first.satisfied() {
         refuse_others(question, first)?;
-        return Ok(Report::new(question, first, ready_after, started.elapsed()));
+        let mut report = Report::new(question, first, ready_after, started.elapsed());
+        report.warnings.extend(reflection(&kernel, question, bridge, source).await?);
+        return Ok(report);
     }
     outcome.map_err(|error| unseen("the probe's port", &error.into()))?;
     if let Some(report) = answered_elsewhere(&kernel, question, bridge, &exchanges, started).await? {
@@ -95,6 +99,22 @@ fn has_ports(bridge: &Link) -> Result<bool, Error> {
     ports::read(bridge.index, first)
         .map_err(|refusal| unseen(&format!("the ports of {}", bridge.name), &refusal))?;
     Ok(any)
+}
+
+/// The probe's own port teaches the bridge nothing: an address of the probe that the bridge has learned came back.
+async fn reflection(
+    kernel: &Linux,
+    question: &Question,
+    bridge: &Link,
+    source: MacAddress,
+) -> Result<Option<Warning>, Error> {
+    let vlan = native_vlan(question.vlans.as_ref(), bridge);
+    let port = kernel.learned_on(bridge, source, vlan).await;
+    let port = port.map_err(|refusal| unseen("the forwarding table", &refusal))?;
+    Ok(port.map(|port| {
+        let text = faults::learned_behind(question.place(), source, &port.name);
+        Warning::lasting(Code::FramesComeBack, text)
+    }))
 }
 
 /// A client that the bridge knows behind a port runs already: on another node if that is an uplink, as a VM that migrates

@@ -9,6 +9,7 @@ use crate::dhcp::reply::{Offer, Refusal};
 use crate::error::{Code, Error, quoted};
 use crate::kernel::netlink;
 use crate::net::MacAddress;
+use crate::plan::faults::stp_off;
 
 /// Bridge and VLAN as a message names them.
 #[derive(Debug, Clone, Copy)]
@@ -160,6 +161,16 @@ pub(super) fn dropped_here(place: Place<'_>, lost: &Lost, dropper: &Dropper) -> 
     Error::new(Code::BridgedFramesDropped, fact).remedy(&dropper.remedy)
 }
 
+/// What to do about code 117.
+pub const FIND_THE_LOOP: &str = "find the loop: a second cable or uplink to the same LAN without STP, a team or bond that the switch does not know, a hypervisor's or switch port's hairpin (reflective relay)";
+
+/// What a probe that is answered says of code 117.
+pub fn learned_behind(place: Place<'_>, source: MacAddress, port: &str) -> String {
+    format!(
+        "what {place} sends by {port} comes back by it (own probe address {source} learned there): a loop, or a switch that reflects frames; guests' MACs move there, too"
+    )
+}
+
 /// Code 117.
 pub fn frames_come_back(place: Place<'_>, uplink: &str, count: u32) -> Error {
     Error::new(
@@ -169,7 +180,7 @@ pub fn frames_come_back(place: Place<'_>, uplink: &str, count: u32) -> Error {
         ),
     )
     .evidence("the bridge then learns its guests' MACs behind the uplink, and sends what is for them there")
-    .remedy("find the loop: a second cable or uplink to the same LAN without STP, a team or bond that the switch does not know, a hypervisor's or switch port's hairpin (reflective relay)")
+    .remedy(FIND_THE_LOOP)
 }
 
 /// Code 118.
@@ -223,8 +234,15 @@ pub fn wrong_subnet(place: Place<'_>, offer: &Offer, expected: &[impl Display]) 
     .remedy("compare \"vlan\" with the VLAN of that subnet, and the server's pool with \"dhcpProbe.subnets\"")
 }
 
+/// Seconds that a probe needs once its port forwards.
+const BEYOND_STP: u64 = 5;
+
 /// Code 115: the bridge's STP keeps a new port from forwarding longer than the probe may take.
-pub fn spanning_tree(bridge: &str, delay: Duration, timeout: Duration) -> Error {
+pub fn spanning_tree(bridge: &str, delay: Duration, timeout: Duration, uplinks: usize) -> Error {
+    let longer = format!(
+        "give the probe more time: \"dhcpProbe\": {{\"timeout\": \"{}s\"}} and a \"deadline\" beyond that (at most \"60s\")",
+        delay.as_secs() + BEYOND_STP
+    );
     Error::new(
         Code::NotForwarding,
         format!(
@@ -234,7 +252,12 @@ pub fn spanning_tree(bridge: &str, delay: Duration, timeout: Duration) -> Error 
         ),
     )
     .evidence(format!("STP on, forward delay {} s in each of listening and learning", delay.as_secs() / 2))
-    .remedy(format!("ip link set {} type bridge stp_state 0", quoted(bridge)))
+    .remedy(match uplinks {
+        0 | 1 => format!("{longer}, or, {}", stp_off(bridge)),
+        more => format!(
+            "{longer}; STP must stay on, since the bridge has {more} uplinks: without it they are a loop"
+        ),
+    })
 }
 
 /// Code 115: the probe's own port.

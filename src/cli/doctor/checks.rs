@@ -9,7 +9,8 @@ use crate::kernel::faults::port_limit;
 use crate::net::{BridgeSeen, Firewall, FirewallHook, Link, MacAddress, Stp, Uplink, Vlans};
 use crate::plan::names::Label;
 use crate::plan::{self, forward_delay, uplink, usable_bridge};
-use crate::probe::report::Report;
+use crate::probe::faults::FIND_THE_LOOP;
+use crate::probe::report::{Report, Warning};
 
 /// Ports that a bridge has at most (BR_MAX_PORTS of net/bridge/br_private.h counts port 0, which is never used).
 const PORTS_MAX: usize = 1023;
@@ -170,7 +171,7 @@ pub fn judge(seen: &Seen) -> Vec<Check> {
         false => Check::fail("up", &plan::faults::bridge_down(name)),
     });
     checks.push(vlan_filtering(seen, link));
-    checks.push(stp(name, link));
+    checks.push(stp(name, link, seen.uplinks.len()));
     checks.extend(uplinks(seen, link));
     checks.push(forwarding(seen, link));
     checks.push(mtu(seen, link));
@@ -196,13 +197,18 @@ fn vlan_filtering(seen: &Seen, link: &Link) -> Check {
     }
 }
 
-fn stp(name: &str, link: &Link) -> Check {
+fn stp(name: &str, link: &Link, uplinks: usize) -> Check {
     match forward_delay(link) {
         None => Check::ok("stp", link.bridge.as_ref().map_or(Stp::Off, |bridge| bridge.stp).to_string()),
         Some(delay) => Check::warn(
             "stp",
             format!("on: a new port drops all frames, DHCP's too, for {} s", delay.as_secs()),
-            format!("ip link set {name} type bridge stp_state 0 (unless the bridge closes a loop)"),
+            match uplinks {
+                0 | 1 => plan::faults::stp_off(name),
+                more => format!(
+                    "leave it on: with {more} uplinks it keeps a loop open; give DHCP probes and deadlines more time"
+                ),
+            },
         ),
     }
 }
@@ -230,6 +236,9 @@ fn uplinks(seen: &Seen, link: &Link) -> [Check; 3] {
     };
     let vlan = match code {
         Some(Code::NoUplink | Code::UplinkNoCarrier) => Check::skipped("vlan", "no uplink with carrier"),
+        _ if seen.vlans.is_some() && !bridge.vlan_filtering => {
+            Check::skipped("vlan", "the bridge does not filter VLANs")
+        }
         _ => failed("vlan", Code::VlanNotOnUplink)
             .or_else(|| {
                 let doubt = uplink::doubt(bridge, seen.vlans.as_ref(), &seen.uplinks)?;
@@ -346,6 +355,15 @@ pub fn dhcp(outcome: Result<Report, Error>) -> Check {
         Ok(report) => {
             let offers: Vec<String> = report.offers.iter().map(|offer| format!("offer of {offer}")).collect();
             let message = offers.join("; ");
+            let comes_back = |warning: &&Warning| warning.lasting == Some(Code::FramesComeBack);
+            if let Some(warning) = report.warnings.iter().find(comes_back) {
+                return Check {
+                    code: warning.lasting,
+                    evidence: vec![message],
+                    remedy: Some(FIND_THE_LOOP.to_string()),
+                    ..Check::new("dhcp", Judgement::Fail, warning.to_string())
+                };
+            }
             match report.warnings.split_first() {
                 None => Check::ok("dhcp", message),
                 Some((first, rest)) => Check {
