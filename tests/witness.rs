@@ -17,7 +17,7 @@ use support::feature::{Feature, needs};
 use support::guest::DhcpServer;
 use support::plugin::executable;
 use support::wire::{bound_socket, frame};
-use support::{Before, Lab, vm_conf, wait_until};
+use support::{Before, Lab, host_side, vm_conf, wait_until};
 
 /// What a fault needs to last.
 type Guards = Vec<Box<dyn Any>>;
@@ -108,8 +108,8 @@ fn frames_that_come_back_are_a_kept_warning_where_an_offer_came() {
     let pod = lab.pod();
     let conf = vm_conf(json!({"dhcpProbe": true}));
     lab.add(&conf, &pod).ok();
-    let status = lab.call("STATUS", &conf, "", std::path::Path::new(""), "").run().error(51);
-    assert!(status.contains("comes back by it"), "{status}");
+    let alias = lab.port(&host_side("c1", "net1"))["ifalias"].as_str().unwrap().to_string();
+    assert!(alias.contains(" warned=117"), "{alias}");
     let doctor = lab.node.pipe(&executable(), &["doctor", "--bridge", "br0", "--json"], "");
     let said: Value = serde_json::from_slice(&doctor.stdout).unwrap();
     let dhcp = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "dhcp").unwrap();
@@ -118,8 +118,46 @@ fn frames_that_come_back_are_a_kept_warning_where_an_offer_came() {
 }
 
 #[test]
+fn a_person_sees_the_way_and_where_it_ends() {
+    if !needs(Feature::Netdev) {
+        return;
+    }
+    let lab = Lab::new("");
+    let _guards = nft(&lab, "netdev guard", "ingress device ens192 priority 0;", "udp dport 68 drop");
+    let by_hand = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        String::from_utf8(lab.node.pipe(&executable(), &words, "").stdout).unwrap()
+    };
+    let picture = "\n  question  port ---> br0 ---> ens192 ---> LAN\n  answer    port      br0  X-- ens192 <--- LAN\n                           ^\n                          nftables hook ingress of table netdev guard chain c\n";
+    for command in ["probe", "doctor"] {
+        let said = by_hand(&format!("{command} --bridge br0 --timeout 2500ms"));
+        assert!(said.contains(picture) && !said.contains('\x1b'), "{said}");
+        let said: Value =
+            serde_json::from_str(&by_hand(&format!("{command} --bridge br0 --timeout 2500ms --json")))
+                .unwrap();
+        let hop = |at: usize| said["way"]["hops"][at].clone();
+        assert_eq!(
+            hop(2),
+            json!({"at": "uplink", "name": "ens192", "question": "yes", "answer": "yes"}),
+            "{said}"
+        );
+        assert_eq!(
+            hop(0),
+            json!({"at": "port", "name": "port", "question": "yes", "answer": "no"}),
+            "{said}"
+        );
+        assert!(said["way"]["dropper"].as_str().unwrap().contains("table netdev guard"), "{said}");
+    }
+    lab.node.nft("delete table netdev guard");
+    let well = by_hand("doctor --bridge br0");
+    assert!(well.contains("\n  answer    port <--- br0 <--- ens192 <--- LAN\n"), "{well}");
+    assert!(!by_hand("probe --bridge br0").contains("question"), "an answer needs no picture");
+}
+
+#[test]
 fn nobody_is_told_to_turn_stp_off_where_that_makes_a_loop() {
-    let lab = Lab::new("stp_state 1 forward_delay 1500");
+    let lab = Lab::new("");
+    lab.node.ip("link set br0 type bridge stp_state 1 forward_delay 1500");
     let conf = vm_conf(json!({"dhcpProbe": true, "uplinkCheck": "off"}));
     let pod = lab.pod();
     let alone = lab.add(&conf, &pod).error(115);

@@ -9,6 +9,7 @@ mod install;
 mod leases;
 mod list;
 mod output;
+mod picture;
 mod probe;
 mod spinner;
 mod validate;

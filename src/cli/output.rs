@@ -88,6 +88,12 @@ impl Palette {
         Self { coloured: !refused && std::io::stdout().is_terminal() }
     }
 
+    /// Without colour.
+    #[cfg(test)]
+    pub fn plain() -> Self {
+        Self { coloured: false }
+    }
+
     /// The text in the tone's colour.
     pub fn paint(self, tone: Tone, text: impl fmt::Display) -> String {
         let code = match tone {

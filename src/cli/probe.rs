@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use serde_json::{Value, json};
 
 use super::output::{Failure, Palette, Tone, print, print_json};
+use super::picture::draw;
 use super::{Verdict, block_on, spinner};
 use crate::cni::config::keys::parse_duration;
 use crate::dhcp::expected::Expected;
@@ -14,7 +15,7 @@ use crate::error::Error;
 use crate::net::{InterfaceName, MacAddress, Vlans, cidr};
 use crate::probe::faults::Place;
 use crate::probe::report::{Offered, Report};
-use crate::probe::{Question, probe};
+use crate::probe::{Question, Unanswered, trace};
 
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
@@ -25,6 +26,8 @@ The probe sends DHCPDISCOVER only and takes no lease. It asks through a temporar
 (each with server, serverMac, relay, address, mask, routers, leaseSeconds, renewalSeconds, rebindingSeconds, afterMs, expected),
 discoversSent, framesSeen, repliesSeen, readyAfterMs, elapsedMs, warnings. error (null with an offer): code, message, evidence (a
 list), remedy.
+way (null with an offer, and where nobody was asked): hops (port, bridge, uplink and lan, each with at, name, and whether question and
+answer were seen there: \"yes\", \"no\" or \"unknown\"), dropper (or null), cameBack.
 
 Exit status: 0 a good offer came, 1 none did, 2 the command line is wrong.";
 
@@ -84,7 +87,7 @@ impl Asking {
     ///
     /// # Errors
     /// The diagnosis.
-    pub async fn ask(&self) -> Result<Report, Error> {
+    pub async fn ask(&self) -> Result<Report, Unanswered> {
         let question = Question {
             vlans: self.vlans(),
             client: self.terms.mac,
@@ -93,7 +96,7 @@ impl Asking {
             ..Question::on(self.bridge.clone())
         };
         let what = format!("asking for a DHCP offer on {}, at most {:?}", self.place(), self.terms.timeout);
-        spinner::beside(&what, probe(&question)).await
+        spinner::beside(&what, trace(&question)).await
     }
 }
 
@@ -109,13 +112,14 @@ impl Probe {
             print_json(&json!({
                 "answered": outcome.is_ok(),
                 "report": outcome.as_ref().ok(),
-                "error": outcome.as_ref().err().map(error_json),
+                "error": outcome.as_ref().err().map(|unanswered| error_json(&unanswered.error)),
+                "way": outcome.as_ref().err().and_then(|unanswered| unanswered.way.as_deref()),
             }))?;
         } else {
             let palette = Palette::stdout();
             print(match &outcome {
                 Ok(report) => answered(&asking, report, palette),
-                Err(error) => unanswered(error, palette),
+                Err(why) => unanswered(why, palette),
             })?;
         }
         Ok(if outcome.is_ok() { Verdict::Well } else { Verdict::Findings })
@@ -154,8 +158,12 @@ fn details(offer: &Offered) -> String {
     )
 }
 
-fn unanswered(error: &Error, palette: Palette) -> String {
+fn unanswered(unanswered: &Unanswered, palette: Palette) -> String {
+    let Unanswered { error, way } = unanswered;
     let mut text = format!("{}: {error}\n", palette.paint(Tone::Bad, "FAIL"));
+    if let Some(way) = way {
+        text += &format!("\n{}\n", draw(way, palette));
+    }
     for line in error.observations() {
         text += &format!("  seen     {line}\n");
     }

@@ -10,6 +10,7 @@ use super::question::Question;
 use super::report::{Report, Warning};
 use super::second_half::SecondHalf;
 use super::verdict::verdict;
+use super::way::Way;
 use crate::dhcp::drive::drive;
 use crate::dhcp::exchange::Exchange;
 use crate::dhcp::expected::Fit;
@@ -24,13 +25,36 @@ use crate::plan::faults::no_uplink;
 use crate::plan::step::Step;
 use crate::plan::{forward_delay, native_vlan, usable_bridge};
 
+/// A probe without a good offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The diagnosis.
+    pub error: Error,
+    /// How far question and answer came, where anything was asked.
+    pub way: Option<Box<Way>>,
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self { error, way: None }
+    }
+}
+
 /// Asks.
+///
+/// # Errors
+/// As [`trace`], without the way.
+pub async fn probe(question: &Question) -> Result<Report, Error> {
+    trace(question).await.map_err(|unanswered| unanswered.error)
+}
+
+/// Asks, and tells how far question and answer came.
 ///
 /// No frame goes out before the temporary port forwards, and none has the client's address as its Ethernet source.
 ///
 /// # Errors
 /// The diagnosis: codes 100 to 106 and 110 to 116; 108 and 124 where the kernel refuses the port.
-pub async fn probe(question: &Question) -> Result<Report, Error> {
+pub async fn trace(question: &Question) -> Result<Report, Unanswered> {
     let started = Instant::now();
     let deadline = started + question.timeout;
     let name = question.bridge.as_str();
@@ -40,18 +64,18 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     if let Some(delay) = forward_delay(bridge).filter(|delay| *delay + EXCHANGE_MIN > question.timeout) {
         let uplinks = kernel.uplinks(bridge, |_| false).await;
         let uplinks = uplinks.map_err(|refusal| unseen(&format!("the ports of bridge {name}"), &refusal))?;
-        return Err(faults::spanning_tree(name, delay, question.timeout, uplinks.len()));
+        return Err(faults::spanning_tree(name, delay, question.timeout, uplinks.len()).into());
     }
 
     if !question.sole_port && !has_ports(bridge)? {
-        return Err(no_uplink(name).evidence(faults::UNASKED_ALONE));
+        return Err(no_uplink(name).evidence(faults::UNASKED_ALONE).into());
     }
 
     let source = source(bridge);
     let mut port = open_port(question, bridge, source).await?;
     match timeout_at(deadline, port.raise()).await {
         Ok(raised) => raised.map_err(|(step, refusal)| refused(&step, &refusal))?,
-        Err(_) => return Err(late(&kernel, port.name(), question).await),
+        Err(_) => return Err(late(&kernel, port.name(), question).await.into()),
     }
     let socket = port.socket().map_err(|refusal| unseen("the probe's port", &refusal))?;
     let socket = socket.into_async().map_err(|error| unseen("the probe's port", &error.into()))?;
@@ -78,7 +102,9 @@ pub async fn probe(question: &Question) -> Result<Report, Error> {
     }
     second_half.finish(&exchanges);
     let facts = second_half.facts(&kernel, question, bridge, &exchanges).await?;
-    Err(verdict(&facts))
+    let error = verdict(&facts);
+    let way = Some(Box::new(Way::of(&facts, &error)));
+    Err(Unanswered { error, way })
 }
 
 fn refuse_others(question: &Question, exchange: &Exchange) -> Result<(), Error> {

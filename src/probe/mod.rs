@@ -10,6 +10,7 @@
 //! - `facts`: what was seen; pure data.
 //! - [`verdict`]: the one cause that the facts prove (it decides between the codes 110 to 116); pure.
 //! - `dropper`: what of the node drops what was lost on it; pure.
+//! - [`way`]: the way of question and answer, hop by hop; pure.
 //! - `evidence`: the lines behind a verdict; pure.
 //! - [`faults`]: the words of each verdict.
 //! - [`report`]: what an answered probe tells.
@@ -25,8 +26,9 @@ pub mod question;
 pub mod report;
 mod second_half;
 pub mod verdict;
+pub mod way;
 pub mod witness;
 
-pub use ask::probe;
+pub use ask::{Unanswered, probe, trace};
 pub use exchanges::source;
 pub use question::Question;

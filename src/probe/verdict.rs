@@ -81,7 +81,7 @@ fn came_back(facts: &Facts<'_>) -> Option<Error> {
 }
 
 /// Where on this node what the port asks ends; `None` where it does not, or nobody has seen it.
-fn lost(facts: &Facts<'_>) -> Option<Lost> {
+pub(super) fn lost(facts: &Facts<'_>) -> Option<Lost> {
     let witness = facts.witness.as_ref().ok()?;
     if witness.port_never_left() {
         let uplinks: Vec<&str> = witness.uplinks().map(|sight| sight.ifname.as_str()).collect();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use self::checks::{Check, Judgement, NOT_CHECKED, Seen};
 use self::places::Places;
 use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
+use super::picture::draw;
 use super::probe::{Asking, Terms, bridge};
 use super::{Verdict, attachments, block_on};
 use crate::kernel::faults::unseen;
@@ -16,14 +17,17 @@ use crate::kernel::linux::Linux;
 use crate::kernel::{firewall, ports};
 use crate::net::{BridgeSeen, InterfaceName, Link};
 use crate::plan::native_vlan;
+use crate::probe::Unanswered;
+use crate::probe::report::Report;
+use crate::probe::way::Way;
 
 const HELP: &str = "\
 Without --bridge and --file, all bridges are checked that have attachments or an uplink, in each VLAN in which there are
 attachments; with --mac, the bridge and the VLAN of the attachment with this MAC.
 
 --json prints {\"verdict\": \"ok\", \"warn\" or \"fail\", \"bridge\": ..., \"vlan\": ..., \"checks\": [...]}, each check with name, verdict (\"ok\",
-\"warn\", \"fail\", \"skipped\"), code (the plugin's error code, or null), message, evidence (a list), remedy (or null). Without
---bridge it prints {\"verdict\": ..., \"bridges\": [...], \"passedOver\": [...]}, with one such object for each bridge and VLAN.
+\"warn\", \"fail\", \"skipped\"), code (the plugin's error code, or null), message, evidence (a list), remedy (or null), and
+\"way\" as `probe --json` has it (null where nobody was asked). Without --bridge it prints {\"verdict\": ..., \"bridges\": [...], \"passedOver\": [...]}, with one such object for each bridge and VLAN.
 
 Exit status: 0 no check failed, warnings or not; 1 one did; 2 the command line is wrong.";
 
@@ -94,6 +98,8 @@ struct Examination {
 struct Examined {
     asking: Asking,
     checks: Vec<Check>,
+    /// How far question and answer came, where anything was asked.
+    way: Option<Box<Way>>,
 }
 
 impl Examination {
@@ -101,16 +107,21 @@ impl Examination {
         let seen = self.look().await?;
         let mut checks = checks::judge(&seen);
         checks.push(attached::judge(&seen));
+        let mut way = None;
         checks.push(match &seen.bridge {
             _ if self.no_probe => Check::skipped("dhcp", "not asked (--no-probe)"),
             _ if !seen.can_be_asked() => Check::skipped("dhcp", "not asked: repair the failures above"),
-            _ => checks::dhcp(self.asking.ask().await),
+            _ => {
+                let outcome = self.asking.ask().await;
+                way = way_of(&outcome, &seen);
+                checks::dhcp(outcome.map_err(|unanswered| unanswered.error))
+            }
         });
         let answered = |check: &Check| matches!(check.judgement, Judgement::Ok | Judgement::Warn);
         if checks.last().is_some_and(answered) {
             checks.iter_mut().for_each(Check::doubt);
         }
-        Ok(Examined { asking: self.asking, checks })
+        Ok(Examined { asking: self.asking, checks, way })
     }
 
     async fn look(&self) -> Result<Seen, Failure> {
@@ -151,6 +162,17 @@ impl Examination {
     }
 }
 
+/// How far question and answer came. Of a probe that is answered the uplink counts that has a carrier.
+fn way_of(outcome: &Result<Report, Unanswered>, seen: &Seen) -> Option<Box<Way>> {
+    match outcome {
+        Err(unanswered) => unanswered.way.clone(),
+        Ok(_) => {
+            let alive = seen.uplinks.iter().map(|uplink| &uplink.link).find(|link| link.carrier)?;
+            Some(Box::new(Way::answered(&seen.name, &alive.name)))
+        }
+    }
+}
+
 impl Examined {
     fn worst(&self) -> Judgement {
         self.checks.iter().map(|check| check.judgement).max().unwrap_or(Judgement::Ok)
@@ -159,7 +181,7 @@ impl Examined {
     fn to_json(&self) -> Value {
         let shown: Vec<Value> = self.checks.iter().map(Check::to_json).collect();
         json!({
-            "verdict": self.worst().word(), "bridge": self.asking.bridge.as_str(), "vlan": self.asking.terms.vlan, "checks": shown,
+            "verdict": self.worst().word(), "bridge": self.asking.bridge.as_str(), "vlan": self.asking.terms.vlan, "checks": shown, "way": self.way,
         })
     }
 
@@ -175,6 +197,9 @@ impl Examined {
             Some(_) | None => format!("{}: nothing is wrong", self.asking.place()),
         };
         let mut text = format!("{}: {}\n\n", palette.paint(worst.tone(), worst.shown()), harmless(&essence));
+        if let Some(way) = &self.way {
+            text += &format!("{}\n", draw(way, palette));
+        }
         let looked_at = |check: &&Check| check.message != NOT_CHECKED;
         let checks: Vec<&Check> = checks.iter().filter(looked_at).collect();
         let row = |check: &&Check| {
