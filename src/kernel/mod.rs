@@ -11,6 +11,7 @@
 //! - [`lock`]: mutual exclusion between plugin processes.
 //! - [`netns`]: another network namespace.
 //! - [`netlink`]: a netlink socket, `wire` what it takes and gives; `interface`, `link`, `address`, `route`, [`vlan`]: its messages, by subject.
+//! - [`owned`]: files that only root has written, or may write to; [`root`]: where the node's files begin.
 //! - [`random`]: addresses and numbers made of entropy.
 //! - `taken`: what may have to be given back.
 //! - [`faults`]: the words for what the kernel refuses.
@@ -31,11 +32,13 @@ pub mod look;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod owned;
 mod port;
 mod port_vlans;
 pub mod ports;
 pub mod probe_port;
 pub mod random;
+pub mod root;
 mod route;
 mod sysctl;
 mod taken;

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Put in front of the paths below, for tests that need directories of their own. Who sets the environment of a plugin that
-/// runs as root is root; a pod has no hand in it.
-const ROOT: &str = "BRIDGE_DHCP_ROOT";
+use crate::kernel::root;
+
 /// On tmpfs: sandboxes end with the node, and their leases with them.
 const RUN: &str = "run/bridge-dhcp";
 /// What outlives the node's restart.
@@ -19,8 +18,7 @@ pub struct Place {
 impl Place {
     /// Those of this process.
     pub fn of_this_process() -> Self {
-        let root = std::env::var_os(ROOT).map(PathBuf::from).filter(|root| root.is_absolute());
-        Self::below(root.as_deref().unwrap_or(Path::new("/")))
+        Self::below(&root::of_this_process())
     }
 
     /// Those below another root.
