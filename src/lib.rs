@@ -16,6 +16,7 @@
 //! | 6 | [`kernel`] | the only code that touches Linux: netlink sockets, nftables, namespaces, sysctls, locks |
 //! | 5 | [`plan`] | request and facts in, steps out, without I/O: names, VLANs, MACs, uplinks, how each step is undone |
 //! | 5 | [`ipam`] | finds and executes another IPAM plugin |
+//! | 5 | [`policy`] | what the node's owner allows to whom, decided before anything is planned: codes 140 and 141 |
 //! | 4 | [`dhcp`] | DHCP messages and options, the state machines of the probe's exchange and of a lease, the packet socket |
 //! | 3 | [`cni`] | what a CNI runtime says and hears: environment, config keys and their errors, previous result, result |
 //! | 2 | [`net`] | the field's words without I/O: MAC, names, VLANs, CIDR, link, port and bridge as the kernel shows them |
@@ -36,4 +37,5 @@ pub mod lease;
 pub mod net;
 pub mod operations;
 pub mod plan;
+pub mod policy;
 pub mod probe;

@@ -332,9 +332,9 @@ fn kernel_parameters_that_cannot_be_set_fail_no_add_that_can_do_without() {
     let lab = Lab::new("");
     let pod = lab.pod();
     let read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec \"$0\"";
-    let log = lab.files.join("log");
+    let (path, log) = lab.log_file("log");
     let ranges = json!([[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00:1::/64"}]]);
-    let conf = conf(json!({"cniVersion": "1.0.0", "ipam": host_local(&lab, ranges), "logFile": log}));
+    let conf = conf(json!({"cniVersion": "1.0.0", "ipam": host_local(&lab, ranges), "logFile": path}));
     let add = lab.call("ADD", &conf, "c1", pod.path(), "net1");
     add.under(&["unshare", "--mount", "sh", "-c", read_only]).run().ok();
     assert_eq!(pod.addresses()["net1"], json!(["10.1.2.2/24", "fd00:1::2/64"]));

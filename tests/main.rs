@@ -28,6 +28,7 @@ mod locks;
 mod nft_guard;
 mod nft_masquerade;
 mod nft_races;
+mod node_policy;
 mod ownership;
 mod ownership_random;
 mod ownership_table;

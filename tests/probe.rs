@@ -24,9 +24,9 @@ fn the_offer_is_found_and_no_lease_is_taken() {
     let leases = || std::fs::read_to_string(lab.files.join("leases")).unwrap_or_default();
     let before = leases();
     let pod = lab.pod();
-    let log = lab.files.join("log").to_string_lossy().into_owned();
+    let (path, log) = lab.log_file("log");
     let mut asked = probing(json!(true));
-    asked["logFile"] = log.clone().into();
+    asked["logFile"] = path.into();
     let result = lab.add(&asked, &pod).ok();
     assert_eq!(leases(), before);
     assert!(result["ips"].as_array().is_none_or(Vec::is_empty), "an offer is no address");
@@ -143,9 +143,9 @@ fn a_node_that_is_too_slow_to_ask_is_told_from_a_silent_server() {
 fn onfailure_warn_attaches_and_logs_the_diagnosis() {
     let lab = Lab::new("");
     let pod = lab.pod();
-    let log = lab.files.join("log").to_string_lossy().into_owned();
+    let (path, log) = lab.log_file("log");
     let mut asked = probing(json!({"timeout": "2s", "onFailure": "warn"}));
-    asked["logFile"] = log.clone().into();
+    asked["logFile"] = path.into();
     lab.add(&asked, &pod).ok();
     assert!(pod.has("net1"));
     let logged = std::fs::read_to_string(log).unwrap();
@@ -169,9 +169,9 @@ fn two_servers_and_missing_routers_are_warnings() {
     );
     let _server = DhcpServer::with(&lab, &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.110,3600"]);
     wait_until("the second uplink forwards", || lab.node.forwards("up2"));
-    let log = lab.files.join("log").to_string_lossy().into_owned();
+    let (path, log) = lab.log_file("log");
     let mut asked = probing(json!(true));
-    asked["logFile"] = log.clone().into();
+    asked["logFile"] = path.into();
     // The second offer is awaited for milliseconds only: a busy machine may need another try.
     wait_until("both servers answer in time", || {
         let pod = lab.pod();

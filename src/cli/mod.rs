@@ -10,6 +10,7 @@ mod leases;
 mod list;
 mod output;
 mod picture;
+mod policy;
 mod probe;
 mod spinner;
 mod validate;
@@ -38,6 +39,7 @@ enum Command {
     List(list::List),
     Leases(leases::Leases),
     Gc(gc::Gc),
+    Policy(policy::Policy),
     Install(install::Install),
     Agent(agent::Agent),
     Completions(completions::Completions),
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::List(list) => list.run(),
         Command::Leases(leases) => leases.run(),
         Command::Gc(gc) => gc.run(),
+        Command::Policy(policy) => policy.run(),
         Command::Install(install) => install.run(),
         Command::Agent(agent) => agent.run(),
         Command::Completions(completions) => completions.run(),

@@ -138,6 +138,19 @@ impl Variables {
     /// # Errors
     /// Code 4 for a part without `=`.
     pub fn arguments(&self) -> Result<BTreeMap<String, String>, Error> {
+        self.pairs().map(|pairs| pairs.into_iter().collect())
+    }
+
+    /// All values that CNI_ARGS has for one key, in order.
+    ///
+    /// # Errors
+    /// Code 4 for a part without `=`.
+    pub fn arguments_named(&self, key: &str) -> Result<Vec<String>, Error> {
+        let pairs = self.pairs()?.into_iter();
+        Ok(pairs.filter(|(name, _)| name == key).map(|(_, value)| value).collect())
+    }
+
+    fn pairs(&self) -> Result<Vec<(String, String)>, Error> {
         let text = self.text("CNI_ARGS");
         text.split(';')
             .filter(|pair| !pair.is_empty())

@@ -103,6 +103,10 @@ codes! {
     NoAgent = 131,
     /// the record of a lease could not be written
     Record = 132,
+    /// the node's policy does not allow this network to this namespace
+    Policy = 140,
+    /// the node's policy cannot be read or is not right, so nothing is attached
+    PolicyUnusable = 141,
     /// internal error: please report it
     Internal = 999,
 }

@@ -3,15 +3,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::OFlag;
 use serde_json::{Map, Value};
 
 use super::Code;
+
+/// Where log files are, unless the node's policy names other places: a network's author must not choose what root writes to.
+pub const DIRECTORY: &str = "/var/log/bridge-dhcp";
 
 /// How much is logged; the order is from little to much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,12 +57,16 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log that the config names with `logFile` and `logLevel`; `context` stands in every line. Warnings go to
-    /// standard error, too; so does that the file cannot be opened.
-    pub fn open(object: &Map<String, Value>, context: String) -> Self {
+    /// The log that the config names with `logFile` and `logLevel`, by way of `opener`; `context` stands in every line.
+    /// Warnings go to standard error, too; so does that the file cannot be opened.
+    pub fn open(
+        object: &Map<String, Value>,
+        context: String,
+        opener: impl Fn(&str) -> io::Result<File>,
+    ) -> Self {
         let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let file = text("logFile").and_then(|path| {
-            regular_file(path).map_err(|error| complain(&format!("cannot open logFile {path}: {error}"))).ok()
+            opener(path).map_err(|error| complain(&format!("cannot open logFile {path}: {error}"))).ok()
         });
         Self {
             file,
@@ -97,13 +102,6 @@ impl Log {
             let _ = file.write_all(line.as_bytes());
         }
     }
-}
-
-/// Opens a file to append to. A pipe might block for ever, and a terminal or standard output take lines among the result.
-fn regular_file(path: &str) -> io::Result<File> {
-    let options = OFlag::O_NONBLOCK.bits();
-    let file = OpenOptions::new().append(true).create(true).custom_flags(options).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 fn complain(message: &str) {

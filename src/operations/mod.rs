@@ -11,6 +11,7 @@ mod faults;
 mod find;
 pub mod gc;
 mod lease;
+mod owner;
 mod perform;
 mod probe;
 pub mod serve;

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
+use super::owner::Owner;
 use crate::cni::config::known;
 use crate::cni::environment::{Command, Variables};
 use crate::cni::ipam_request::IpamRequest;
@@ -40,14 +41,17 @@ pub fn main() -> ExitCode {
 fn serve(command: Command, variables: &Variables) -> ExitCode {
     let input = Input::read(std::io::stdin().lock());
     let version = CniVersion::from_config(&input.object).unwrap_or(ERROR_VERSION);
-    let log = Log::open(&input.object, context(command, variables, &input.object));
+    let owner = Owner::of_this_node(command, variables, &input.object);
+    let context = context(command, variables, &input.object);
+    let log = Log::open(&input.object, context, |path| owner.log_file(path));
     let started = Instant::now();
     if IpamRequest::is_meant(&std::env::args_os().next().unwrap_or_default(), &input.object) {
         let outcome = serve_as_ipam(command, variables, &input, &log);
         return answer(outcome, version.as_str());
     }
     report_oddities(command, &input, &log);
-    let outcome = Request::parse(command, variables, &input)
+    let outcome = owner
+        .request(command, variables, &input)
         .and_then(|request| execute(request, variables, input.bytes, &log));
     let elapsed = started.elapsed().as_millis();
     match &outcome {

@@ -129,6 +129,13 @@ impl Lab {
         self.node.nft("add table bridge bridge_dhcp\nadd set bridge bridge_dhcp ports { type ipv4_addr; }");
     }
 
+    /// A log file of the node: its path in a config, and where this test finds it.
+    pub fn log_file(&self, name: &str) -> (String, PathBuf) {
+        let path = format!("/var/log/bridge-dhcp/{name}");
+        let found = self.files.join(path.trim_start_matches('/'));
+        (path, found)
+    }
+
     /// Takes a lock of the plugin's on the node, as another plugin process would.
     pub fn lock(&self, name: &str) -> HeldLock {
         let path = self.lock_file(name);

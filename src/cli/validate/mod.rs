@@ -11,7 +11,8 @@ mod spelling;
 use serde_json::{Value, json};
 
 use self::finding::{Finding, Severity};
-use self::inventory::{Inventory, Network, Tally};
+use self::inventory::{Inventory, Tally};
+pub(super) use self::inventory::{Network, OWN_TYPE};
 use super::Verdict;
 use super::output::{Failure, Palette, Tone, harmless, print, print_json};
 use crate::cni::config::NetConf;
@@ -70,29 +71,48 @@ impl Validate {
     }
 }
 
-/// The networks of this plugin, or of one with the same keys, in the files, each with the name of its object.
+/// What the files hold.
 ///
 /// # Errors
-/// A file cannot be read, or has no such network that ADD would take; with the reason.
-pub fn networks(files: &[String]) -> Result<Vec<(String, NetConf)>, String> {
+/// A file cannot be read.
+fn gathered(files: &[String]) -> Result<Inventory, String> {
     let mut inventory = Inventory::default();
     for source in source::read(files) {
         let text = source.text.map_err(|unreadable| format!("{}: {}", source.name, unreadable.message))?;
         inventory.read(&source.name, &text);
     }
+    Ok(inventory)
+}
+
+/// What is wrong with a file, so that not all in it may have been read.
+fn broken(inventory: &Inventory) -> Option<String> {
     let broken = inventory.findings.iter().find(|finding| finding.severity == Severity::Error);
+    broken.map(|finding| format!("{}:{}: {}", finding.place.file, finding.place.line, finding.message))
+}
+
+/// The networks of this plugin, or of one with the same keys, in the files, each with the name of its object.
+///
+/// # Errors
+/// A file cannot be read, or has no such network that ADD would take; with the reason.
+pub fn networks(files: &[String]) -> Result<Vec<(String, NetConf)>, String> {
+    let inventory = gathered(files)?;
     let named = |network: &Network| Some((network.place.subject().to_string(), network.conf()?.clone()));
     let networks: Vec<_> = inventory.networks.iter().filter_map(named).collect();
-    match (networks.is_empty(), broken) {
-        (false, _) => Ok(networks),
-        (true, Some(finding)) => {
-            Err(format!("{}:{}: {}", finding.place.file, finding.place.line, finding.message))
-        }
-        (true, None) => Err(format!(
-            "{}: no network that this plugin would attach; see bridge-dhcp validate",
-            files.join(" ")
-        )),
+    if !networks.is_empty() {
+        return Ok(networks);
     }
+    Err(broken(&inventory).unwrap_or_else(|| {
+        format!("{}: no network that this plugin would attach; see bridge-dhcp validate", files.join(" "))
+    }))
+}
+
+/// All networks in a file or folder, as they stand there.
+///
+/// # Errors
+/// What cannot be read in it, with its place.
+pub fn definitions(file: &str) -> Result<Vec<Network>, String> {
+    let inventory = gathered(&[file.to_string()])?;
+    broken(&inventory).map_or(Ok(inventory.networks), Err)
 }
 
 /// All rules, in the order of the files.
