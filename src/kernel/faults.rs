@@ -11,7 +11,7 @@ use crate::plan::step::Step;
 
 /// What the kernel's EPERM asks for: namespaces are entered and made (CAP_SYS_ADMIN), links changed (CAP_NET_ADMIN), and
 /// the probe's frames sent (CAP_NET_RAW).
-const PRIVILEGES: &str = "run it as root of the node with CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW: a debug container needs all of them";
+pub const PRIVILEGES: &str = "run it as root of the node with CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW: a debug container needs all of them";
 
 /// Code 124: what the kernel refused while it was being looked at.
 pub fn unseen(what: &str, refusal: &Refusal) -> Error {

@@ -18,8 +18,8 @@ use crate::error::{Code, Error};
 use crate::kernel::faults::port_limit;
 use crate::kernel::linux::Linux;
 use crate::kernel::netlink::Refusal;
+use crate::kernel::ports;
 use crate::kernel::probe_port::{ProbePort, ProbePortSpec};
-use crate::kernel::{self, ports};
 use crate::net::{Link, MacAddress, PortState};
 use crate::plan::faults::no_uplink;
 use crate::plan::step::Step;
@@ -192,6 +192,6 @@ async fn open_port(question: &Question, bridge: &Link, mac: MacAddress) -> Resul
 fn refused(step: &Step, refusal: &Refusal) -> Error {
     match (step, refusal.errno) {
         (Step::AddVeth(spec), Errno::EXFULL) => port_limit(&spec.bridge),
-        _ => kernel::faults::refused(step, refusal).evidence("this port is the DHCP probe's, and temporary"),
+        _ => faults::no_port(step, refusal),
     }
 }

@@ -4,12 +4,16 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::dropper::Dropper;
 use crate::dhcp::reply::{Offer, Refusal};
 use crate::error::{Code, Error, quoted};
+use crate::kernel::faults::PRIVILEGES;
 use crate::kernel::netlink;
 use crate::net::MacAddress;
 use crate::plan::faults::stp_off;
+use crate::plan::step::Step;
 
 /// Bridge and VLAN as a message names them.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +35,18 @@ impl Display for Place<'_> {
 
 /// Code 124: what the kernel refused while the probe looked at something or asked.
 pub fn unseen(what: &str, refusal: &netlink::Refusal) -> Error {
-    Error::new(Code::Kernel, format!("cannot probe for DHCP: {what}: {refusal}"))
+    privileged(Error::new(Code::Kernel, format!("cannot probe for DHCP: {what}: {refusal}")), refusal)
+}
+
+/// Code 124: the probe's port could not be made as it has to be.
+pub fn no_port(step: &Step, refusal: &netlink::Refusal) -> Error {
+    let error =
+        Error::new(Code::Kernel, format!("cannot make a temporary port to probe for DHCP: {refusal}"));
+    privileged(error.evidence(format!("the kernel refuses to {step}")), refusal)
+}
+
+fn privileged(error: Error, refusal: &netlink::Refusal) -> Error {
+    if refusal.errno == Errno::EPERM { error.remedy(PRIVILEGES) } else { error }
 }
 
 /// Why a bridge without ports is not asked through, where that shall change nothing.
