@@ -312,8 +312,66 @@ fn a_terminal_sees_colour_and_a_sign_of_life_unless_it_does_not_want_them() {
     assert!(said.contains("\x1b[1;31mFAIL"), "{said}");
     let plain = on_terminal("TERM=xterm NO_COLOR=1");
     assert!(plain.contains("FAIL: ") && !plain.contains("\x1b[1;31m"), "{plain}");
+    let dumb = on_terminal("TERM=dumb");
+    assert!(dumb.contains("FAIL: ") && !dumb.contains("asking for") && !dumb.contains('\x1b'), "{dumb}");
     let piped = by_hand(&lab, "probe --bridge br0 --timeout 700ms");
     assert!(piped.stderr.is_empty(), "{}", text(&piped.stderr));
+}
+
+#[test]
+fn no_line_is_longer_than_the_terminal_is_wide() {
+    let lab = Lab::new("");
+    let _pod = attach_machine(&lab, json!({}));
+    for columns in [60, 80, 120] {
+        for line in [
+            "--help",
+            "help gc",
+            "help doctor",
+            "list --help",
+            "install --help",
+            "doctor --bridge br0 --no-probe",
+        ] {
+            let on_terminal = format!("stty cols {columns}; exec '{}' {line}", executable());
+            let said = text(&lab.node.pipe("script", &["-qec", &on_terminal, "/dev/null"], "").stdout);
+            let widest = said.replace("\x1b[", "").lines().map(|line| line.trim_end().chars().count()).max();
+            // The sequences for colours are at most 12 characters in a line.
+            let allowed = columns + if line.starts_with("doctor") { 12 } else { 0 };
+            assert!(widest.is_some_and(|widest| widest <= allowed), "{line} in {columns} columns: {said}");
+        }
+    }
+    // Whoever reads a pipe gets each fact in one line.
+    let piped = text(&by_hand(&lab, "doctor --bridge br0 --no-probe").stdout);
+    assert!(piped.lines().any(|line| line.starts_with("warn  attachment")), "{piped}");
+}
+
+#[test]
+fn who_may_not_probe_is_told_what_it_takes() {
+    let lab = Lab::new("");
+    for capability in ["net_raw", "net_admin", "sys_admin"] {
+        let without = format!("-{capability}");
+        let words = ["--bounding-set", &without, "--inh-caps", &without, &executable()];
+        let asked = ["probe", "--bridge", "br0", "--timeout", "500ms"];
+        let said = text(&lab.node.pipe("setpriv", &[&words[..], &asked].concat(), "").stdout);
+        assert!(
+            said.starts_with("FAIL: cannot ") && !said.contains("in the container:"),
+            "{capability}: {said}"
+        );
+        assert!(said.contains("remedy") && said.contains("CAP_NET_RAW"), "{capability}: {said}");
+    }
+}
+
+#[test]
+fn warnings_count_for_the_exit_status_where_they_are_to() {
+    let lab = Lab::new("");
+    lab.node.ip("link set br0 type bridge stp_state 1");
+    for (line, status) in [
+        ("doctor --bridge br0 --no-probe", 0),
+        ("doctor --bridge br0 --no-probe --strict", 1),
+        ("doctor -b br0 --no-probe --strict --json", 1),
+    ] {
+        let output = by_hand(&lab, line);
+        assert_eq!(output.status.code(), Some(status), "{line}: {}", text(&output.stdout));
+    }
 }
 
 #[test]

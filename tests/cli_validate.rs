@@ -83,6 +83,19 @@ fn standard_input_is_a_file_too_and_hints_are_no_failure() {
 }
 
 #[test]
+fn warnings_count_for_the_exit_status_where_they_are_to() {
+    // A machine that names a network of another namespace than its own.
+    let files = std::fs::read_to_string(sample("people/dhcp.yaml")).unwrap();
+    let files = files.replacen("name: lan\n  namespace: vms", "name: lan\n  namespace: default", 1);
+    for (words, status) in [(&["-"][..], 0), (&["--strict", "-"], 1), (&["--strict", "--json", "-"], 1)] {
+        let output = validate(words, &files);
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {}", text(&output.stdout));
+    }
+    assert!(text(&validate(&["-"], &files).stdout).starts_with("warnings: 0 errors, 1 warning"));
+    assert_eq!(validate(&["--strict", &sample("good.yaml")], "").status.code(), Some(0));
+}
+
+#[test]
 fn a_wrong_command_line_is_no_finding() {
     for words in [&[][..], &["--nonsense"]] {
         assert_eq!(validate(words, "").status.code(), Some(2), "{words:?}");

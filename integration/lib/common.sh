@@ -180,6 +180,10 @@ build_target() {
 # The machine's architecture as images call it.
 architecture() { uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/'; }
 
+# The commit that `--version` names; empty where the sources are no checkout.
+BRIDGE_DHCP_COMMIT=$(git -C "$here" describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || true)
+export BRIDGE_DHCP_COMMIT
+
 # Builds the static release binary and prints its path.
 build_binary() {
     local target

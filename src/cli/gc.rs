@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value, json};
 
-use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
+use super::output::{Failure, Palette, Tone, harmless, print_json, print_text, table};
 use super::{Verdict, block_on};
 use crate::cni::environment::Attachment;
 use crate::cni::request::valid_attachments;
@@ -18,28 +18,28 @@ use crate::plan::owner::Owned;
 const LONG: &str = "\
 Remove attachments that no container owns any more
 
-Multus forwards GC to the cluster network only, never to NetworkAttachmentDefinitions. The kernel removes an attachment
-together with its container's network namespace; what can remain is one whose namespace outlived its pod (a DEL that was
-never sent, a namespace that something keeps open), one of an ADD that was killed, and one chained to another plugin's
+Multus forwards GC to the cluster network only, never to NetworkAttachmentDefinitions. The kernel removes an attachment \
+together with its container's network namespace; what can remain is one whose namespace outlived its pod (a DEL that was \
+never sent, a namespace that something keeps open), one of an ADD that was killed, and one chained to another plugin's \
 interface. From the kernel alone these look like live ones, so the containers that live must be named:
 
   crictl pods -q --state ready | bridge-dhcp gc --valid - --dry-run
 
 nftables rules of ports that have vanished are collected, too.
 
-Where none of the attachments would stay, gc refuses: most likely the list is another node's, or names containers instead
+Where none of the attachments would stay, gc refuses: most likely the list is another node's, or names containers instead \
 of pod sandboxes. A pod that is being started may not be listed yet: collect what is still stale a minute later.";
 
 const HELP: &str = "\
-FILE of --valid is either JSON, a list of {\"containerID\": ..., \"ifname\": ...} as in cni.dev/valid-attachments, or text with
+FILE of --valid is either JSON, a list of {\"containerID\": ..., \"ifname\": ...} as in cni.dev/valid-attachments, or text with \
 one CONTAINERID or CONTAINERID/IFNAME in each line. CONTAINERID is the pod sandbox's, in full.
 
---json prints {\"dryRun\": bool, \"kept\": N, \"stale\": [...], \"undecided\": [...], \"rules\": [...]}: stale attachments, each with
-hostInterface, network, container, interface, pod (null where unknown), and rules of vanished ports, each with hostInterface; both
-with outcome: \"would remove\", \"removed\", \"in use\" (an ADD is running) or \"failed\", then with error. Undecided links stay, each
+--json prints {\"dryRun\": bool, \"kept\": N, \"stale\": [...], \"undecided\": [...], \"rules\": [...]}: stale attachments, each with \
+hostInterface, network, container, interface, pod (null where unknown), and rules of vanished ports, each with hostInterface; both \
+with outcome: \"would remove\", \"removed\", \"in use\" (an ADD is running) or \"failed\", then with error. Undecided links stay, each \
 with hostInterface and reason: it looks like an attachment's, or is one's of which the alias does not say whose any more.
 
-Exit status: 0 nothing is left to remove, or --dry-run found nothing; 1 something could not be removed, or --dry-run found
+Exit status: 0 nothing is left to remove, or --dry-run found nothing; 1 something could not be removed, or --dry-run found \
 something; 2 the command line is wrong.";
 
 /// Remove attachments that no container owns any more
@@ -123,7 +123,7 @@ impl Gc {
                 "rules": rules,
             }))?;
         } else {
-            print(to_text(&swept, Palette::stdout()))?;
+            print_text(&to_text(&swept, Palette::stdout()))?;
         }
         Ok(if left { Verdict::Findings } else { Verdict::Well })
     }

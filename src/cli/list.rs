@@ -12,7 +12,7 @@ use crate::net::{MacAddress, NetworkName, VlanRange};
 use crate::plan::names::Label;
 
 const HELP: &str = "\
---output json (or --json) prints {\"attachments\": [...]}, each with these keys (null where unknown, as behind
+--output json (or --json) prints {\"attachments\": [...]}, each with these keys (null where unknown, as behind \
 an alias that somebody has changed):
   hostInterface  the interface on the node
   bridge         the bridge that it is a port of
@@ -35,7 +35,7 @@ an alias that somebody has changed):
 #[command(after_long_help = HELP)]
 pub struct List {
     /// Only ports of this bridge
-    #[arg(long, value_name = "BRIDGE")]
+    #[arg(long, short, value_name = "BRIDGE")]
     bridge: Option<String>,
     /// Only attachments in this VLAN, tagged or not
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094))]
@@ -47,7 +47,7 @@ pub struct List {
     #[arg(long, value_name = "TEXT")]
     pod: Option<String>,
     /// Only the attachment with this MAC
-    #[arg(long, value_name = "MAC", value_parser = MacAddress::parse)]
+    #[arg(long, short, value_name = "MAC", value_parser = MacAddress::parse)]
     mac: Option<MacAddress>,
     /// How to show them: more columns, or JSON
     #[arg(long, short, value_name = "FORM")]

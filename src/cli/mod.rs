@@ -16,16 +16,20 @@ mod spinner;
 mod validate;
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 use output::Failure;
 
-const EXIT_STATUS: &str = "Exit status: 0 all is well, 1 something was found or failed, 2 the command line is wrong.\n\
+const EXIT_STATUS: &str = "Exit status: 0 all is well, warnings or not; 1 something is broken, was found or failed; \
+    2 the command line is wrong. With --strict, warnings of doctor and validate count, too.\n\
     As a CNI plugin (CNI_COMMAND is set) the program takes no arguments.";
+/// How wide help is where it goes to no terminal.
+const HELP_WIDTH: usize = 100;
 
 /// CNI plugin that attaches pods and virtual machines to a bridge of the node; by hand, the node's diagnostic tool
 #[derive(Debug, Parser)]
-#[command(name = "bridge-dhcp", version, after_help = EXIT_STATUS, disable_help_subcommand = true)]
+#[command(name = "bridge-dhcp", version = version(), after_help = EXIT_STATUS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -45,6 +49,15 @@ enum Command {
     Completions(completions::Completions),
 }
 
+/// The version, with the commit where the build was told.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("BRIDGE_DHCP_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{} (commit {commit})", env!("CARGO_PKG_VERSION")),
+        _ => env!("CARGO_PKG_VERSION").to_string(),
+    });
+    &VERSION
+}
+
 /// What a command found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -54,14 +67,26 @@ enum Verdict {
     Findings,
 }
 
+impl Verdict {
+    /// The one rule for warnings: they are no failure, unless they are to be.
+    fn of(failed: bool, warned: bool, strict: bool) -> Self {
+        if failed || (warned && strict) { Self::Findings } else { Self::Well }
+    }
+}
+
 /// Carries out the command line.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Neither a closed pipe nor a full disk changes what was asked.
+        // Neither a closed pipe nor a full disk changes what was asked.
+        Err(error) if error.use_stderr() => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            let width = output::terminal_width().unwrap_or(HELP_WIDTH);
+            let _ = output::print(output::folded(&help.render().to_string(), width));
+            return ExitCode::SUCCESS;
         }
     };
     let outcome = match arguments.command {

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+/// A narrower terminal is taken for one that does not know its width.
+const WIDTH_MIN: usize = 20;
+
 /// Why a command could not do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -53,12 +56,84 @@ pub fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
     }
 }
 
+/// Writes text for a person: on a terminal no line is broken inside of a word.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_text(text: &str) -> Result<(), Failure> {
+    print(terminal_width().map_or_else(|| text.to_string(), |width| folded(text, width)))
+}
+
+/// How many characters a line of the terminal takes; `None` where standard output is none.
+pub fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width >= WIDTH_MIN)
+}
+
+/// Breaks lines that are longer than `width` between words. What follows begins below the line's last column, or below its
+/// first word.
+pub fn folded(text: &str, width: usize) -> String {
+    text.split_inclusive('\n').flat_map(|line| folded_line(line, width)).collect()
+}
+
+fn folded_line(line: &str, width: usize) -> Vec<String> {
+    let hanging = hanging(line, width);
+    let (mut lines, mut current, mut used) = (Vec::new(), String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        let length = visible(word.trim_end());
+        if used + length > width && used > hanging {
+            lines.push(format!("{}\n", current.trim_end()));
+            current = " ".repeat(hanging);
+            used = hanging;
+        }
+        current.push_str(word);
+        used += visible(word);
+    }
+    lines.push(current);
+    lines
+}
+
+/// The column of a line's last cell, as far as it leaves half of the width; else that of its first word.
+fn hanging(line: &str, width: usize) -> usize {
+    let mut column = line.chars().take_while(|c| *c == ' ').count();
+    let (mut at, mut blanks) = (0, 0);
+    for word in line.split_inclusive(' ') {
+        // A blank alone follows a blank: between the two is the border of a column.
+        if word == " " {
+            blanks += 1;
+        } else {
+            if blanks > 0 && at <= width / 2 {
+                column = at;
+            }
+            blanks = 0;
+        }
+        at += visible(word);
+    }
+    column
+}
+
+/// How many columns a text takes; sequences that set colours (ECMA-48 SGR) take none.
+fn visible(text: &str) -> usize {
+    let mut inside = false;
+    let shown = text.chars().filter(|c| {
+        let ends = inside && *c == 'm';
+        inside = (inside || *c == '\x1b') && !ends;
+        !inside && !ends && *c != '\n'
+    });
+    shown.count()
+}
+
 /// Writes a JSON document, indented.
 ///
 /// # Errors
 /// As [`print`].
 pub fn print_json(document: &Value) -> Result<(), Failure> {
     print(format!("{document:#}\n"))
+}
+
+/// Whether the terminal shows sequences that steer it as text, as editors' shells do.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb")
 }
 
 /// How a word is set off where colour is seen.
@@ -83,8 +158,7 @@ pub struct Palette {
 impl Palette {
     /// For standard output: colour on a terminal, unless NO_COLOR is set (no-color.org) or the terminal is dumb.
     pub fn stdout() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
         Self { coloured: !refused && std::io::stdout().is_terminal() }
     }
 
@@ -135,6 +209,18 @@ mod tests {
     fn columns_line_up_without_trailing_blanks() {
         let rows = [vec!["a".to_string(), "bb".into()], vec!["ccc".into(), "d".into()]];
         assert_eq!(table(&rows), "a    bb\nccc  d\n");
+    }
+
+    #[test]
+    fn long_lines_break_between_words_below_their_last_column() {
+        let line = "ok  \x1b[32mdhcp\x1b[0m  one two three four\n";
+        assert_eq!(folded(line, 20), "ok  \x1b[32mdhcp\x1b[0m  one two\n          three four\n");
+        assert_eq!(folded("    one two three\nshort\n", 11), "    one two\n    three\nshort\n");
+        assert_eq!(folded("averyveryverylongword and more\n", 10), "averyveryverylongword\nand more\n");
+        for width in 20..60 {
+            let text = folded("remedy: in the pod's node, do this and that and nothing else\n", width);
+            assert!(text.lines().all(|line| line.len() <= width), "{width}: {text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use serde_json::{Value, json};
 
-use super::output::{Failure, Palette, Tone, print, print_json};
+use super::output::{Failure, Palette, Tone, print_json, print_text};
 use super::picture::draw;
 use super::{Verdict, block_on, spinner};
 use crate::cni::config::keys::parse_duration;
@@ -22,21 +22,21 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 const HELP: &str = "\
 The probe sends DHCPDISCOVER only and takes no lease. It asks through a temporary port of the bridge, the way a guest's frames go.
 
---json prints {\"answered\": bool, \"report\": ..., \"error\": ...}. report (null without an offer): bridge, vlan, client, source, offers
-(each with server, serverMac, relay, address, mask, routers, leaseSeconds, renewalSeconds, rebindingSeconds, afterMs, expected),
-discoversSent, framesSeen, repliesSeen, readyAfterMs, elapsedMs, warnings. error (null with an offer): code, message, evidence (a
-list), remedy.
-way (null with an offer, and where nobody was asked): hops (port, bridge, uplink and lan, each with at, name, and whether question and
+--json prints {\"answered\": bool, \"report\": ..., \"error\": ...}. report (null without an offer): bridge, vlan, client, source, offers \
+(each with server, serverMac, relay, address, mask, routers, leaseSeconds, renewalSeconds, rebindingSeconds, afterMs, expected), \
+discoversSent, framesSeen, repliesSeen, readyAfterMs, elapsedMs, warnings. error (null with an offer): code, message, evidence (a \
+list), remedy. \
+way (null with an offer, and where nobody was asked): hops (port, bridge, uplink and lan, each with at, name, and whether question and \
 answer were seen there: \"yes\", \"no\" or \"unknown\"), dropper (or null), cameBack.
 
 Exit status: 0 a good offer came, 1 none did, 2 the command line is wrong.";
 
-/// Ask for a DHCP offer as a guest on the bridge would, and name the cause when none comes
+/// Ask for a DHCP offer as a guest would, and name the cause when none comes
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Probe {
     /// The node's bridge
-    #[arg(long, value_name = "BRIDGE", value_parser = bridge)]
+    #[arg(long, short, value_name = "BRIDGE", value_parser = bridge)]
     bridge: InterfaceName,
     #[command(flatten)]
     terms: Terms,
@@ -52,7 +52,7 @@ pub struct Terms {
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094))]
     pub vlan: Option<u16>,
     /// Ask for this client's offer (chaddr); without it for the node's own probe address
-    #[arg(long, value_name = "MAC", value_parser = MacAddress::parse)]
+    #[arg(long, short, value_name = "MAC", value_parser = MacAddress::parse)]
     pub mac: Option<MacAddress>,
     /// How long to wait for an offer, such as 6s or 1500ms
     #[arg(long, value_name = "TIME", default_value = "6s", value_parser = timeout)]
@@ -117,7 +117,7 @@ impl Probe {
             }))?;
         } else {
             let palette = Palette::stdout();
-            print(match &outcome {
+            print_text(&match &outcome {
                 Ok(report) => answered(&asking, report, palette),
                 Err(why) => unanswered(why, palette),
             })?;

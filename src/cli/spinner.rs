@@ -1,16 +1,18 @@
-//! A sign of life while something takes seconds: on a terminal only, and gone when it is over.
+//! A sign of life while something takes seconds: on a terminal that can take it back only, and gone when it is over.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use tokio::time::{Instant, interval};
 
+use super::output::is_dumb;
+
 const STEP: Duration = Duration::from_millis(100);
 const FIGURES: [&str; 4] = ["|", "/", "-", "\\"];
 
 /// Does the work; meanwhile, standard error shows `what` and the time that has passed.
 pub async fn beside<T>(what: &str, work: impl Future<Output = T>) -> T {
-    if !std::io::stderr().is_terminal() {
+    if !std::io::stderr().is_terminal() || is_dumb() {
         return work.await;
     }
     let outcome = tokio::select! {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use self::checks::{Check, Judgement, NOT_CHECKED, Seen};
 use self::places::Places;
-use super::output::{Failure, Palette, Tone, harmless, print, print_json, table};
+use super::output::{Failure, Palette, Tone, harmless, print_json, print_text, table};
 use super::picture::draw;
 use super::probe::{Asking, Terms, bridge};
 use super::{Verdict, attachments, block_on};
@@ -16,27 +16,29 @@ use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::kernel::{firewall, ports};
 use crate::net::{BridgeSeen, InterfaceName, Link};
+use crate::plan::names::PROBE_ALIAS;
 use crate::plan::native_vlan;
 use crate::probe::Unanswered;
 use crate::probe::report::Report;
 use crate::probe::way::Way;
 
 const HELP: &str = "\
-Without --bridge and --file, all bridges are checked that have attachments or an uplink, in each VLAN in which there are
+Without --bridge and --file, all bridges are checked that have attachments or an uplink, in each VLAN in which there are \
 attachments; with --mac, the bridge and the VLAN of the attachment with this MAC.
 
---json prints {\"verdict\": \"ok\", \"warn\" or \"fail\", \"bridge\": ..., \"vlan\": ..., \"checks\": [...]}, each check with name, verdict (\"ok\",
-\"warn\", \"fail\", \"skipped\"), code (the plugin's error code, or null), message, evidence (a list), remedy (or null), and
-\"way\" as `probe --json` has it (null where nobody was asked). Without --bridge it prints {\"verdict\": ..., \"bridges\": [...], \"passedOver\": [...]}, with one such object for each bridge and VLAN.
+--json prints {\"verdict\": \"ok\", \"warn\" or \"fail\", \"bridge\": ..., \"vlan\": ..., \"checks\": [...]}, each check with name, verdict (\"ok\", \
+\"warn\", \"fail\", \"skipped\"), code (the plugin's error code, or null), message, evidence (a list), remedy (or null), and \
+\"way\" as `probe --json` has it (null where nobody was asked). Without --bridge it prints {\"verdict\": ..., \"bridges\": [...], \
+\"passedOver\": [...]}, with one such object for each bridge and VLAN.
 
-Exit status: 0 no check failed, warnings or not; 1 one did; 2 the command line is wrong.";
+Exit status: 0 no check failed, warnings or not; 1 one did, or warned with --strict; 2 the command line is wrong.";
 
 /// Check bridges and VLANs from the NIC to the DHCP server, and say what to do
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Doctor {
     /// The node's bridge
-    #[arg(long, value_name = "BRIDGE", value_parser = bridge)]
+    #[arg(long, short, value_name = "BRIDGE", value_parser = bridge)]
     bridge: Option<InterfaceName>,
     /// Check what the networks in this file or folder ask for, NetworkAttachmentDefinitions or configs; may be repeated
     #[arg(long = "file", short, value_name = "FILE", conflicts_with = "bridge")]
@@ -46,6 +48,9 @@ pub struct Doctor {
     /// Look only, do not ask for a DHCP offer
     #[arg(long)]
     no_probe: bool,
+    /// Let warnings count for the exit status
+    #[arg(long)]
+    strict: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -73,9 +78,9 @@ impl Doctor {
                 "verdict": worst.word(), "passedOver": places.passed_over,
                 "bridges": examined.iter().map(Examined::to_json).collect::<Vec<_>>(),
             }))?,
-            (false, _) => print(to_text(&examined, &places.passed_over, Palette::stdout()))?,
+            (false, _) => print_text(&to_text(&examined, &places.passed_over, Palette::stdout()))?,
         }
-        Ok(if worst == Judgement::Fail { Verdict::Findings } else { Verdict::Well })
+        Ok(Verdict::of(worst == Judgement::Fail, worst == Judgement::Warn, self.strict))
     }
 
     fn places(&self) -> Result<Places, Failure> {
@@ -142,8 +147,9 @@ impl Examination {
         let Some(link) = seen.link().cloned() else { return Ok(seen) };
         let unread = |refusal| unseen(&format!("the ports of {name}"), &refusal);
         seen.uplinks = kernel.uplinks(&link, |_| false).await.map_err(unread)?;
-        ports::read(link.index, |_| {
-            seen.ports += 1;
+        ports::read(link.index, |port| {
+            // Another probe's port is gone in a moment.
+            seen.ports += usize::from(port.alias.as_deref() != Some(PROBE_ALIAS));
             false
         })
         .map_err(unread)?;

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use nix::sys::signal::{SigSet, Signal};
 
 use self::copy::{Done, OWN_NAME, install};
-use super::Verdict;
 use super::output::{Failure, print};
+use super::{Verdict, version};
 
-/// Copy this program into a CNI directory: atomic, verified by checksum, never half-written
+/// Copy this program into a CNI directory, atomically and verified by checksum
 ///
 /// Installing over a running or an older version is safe: every ADD finds either the old file or the new one. What a
 /// killed installation left behind is removed by the next one. A file that is identical already is not written again.
@@ -54,7 +54,7 @@ impl Install {
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        let version = env!("CARGO_PKG_VERSION");
+        let version = version();
         print(format!("{verb} {} (version {version}, sha256 {hex})\n", path.display()))?;
         if self.wait {
             ending.wait().map_err(|errno| failed(format!("cannot wait for signals: {errno}")))?;

@@ -14,29 +14,32 @@ use self::finding::{Finding, Severity};
 use self::inventory::{Inventory, Tally};
 pub(super) use self::inventory::{Network, OWN_TYPE};
 use super::Verdict;
-use super::output::{Failure, Palette, Tone, harmless, print, print_json};
+use super::output::{Failure, Palette, Tone, harmless, print_json, print_text};
 use crate::cni::config::NetConf;
 
 const HELP: &str = "\
-Files may hold, in any mix: a CNI config or config list (JSON), or Kubernetes objects (YAML or JSON, several documents,
-lists) of the kinds NetworkAttachmentDefinition, VirtualMachine, VirtualMachineInstance, VirtualMachinePool,
-NodeNetworkConfigurationPolicy, Secret (cloud-init's data), and Pod, Deployment and other workloads (Multus' annotations).
-Other kinds are passed over. Of a folder all files that end with .yaml, .yml, .json, .conf or .conflist are read. Give all
+Files may hold, in any mix: a CNI config or config list (JSON), or Kubernetes objects (YAML or JSON, several documents, \
+lists) of the kinds NetworkAttachmentDefinition, VirtualMachine, VirtualMachineInstance, VirtualMachinePool, \
+NodeNetworkConfigurationPolicy, Secret (cloud-init's data), and Pod, Deployment and other workloads (Multus' annotations). \
+Other kinds are passed over. Of a folder all files that end with .yaml, .yml, .json, .conf or .conflist are read. Give all \
 that belong together at once: many rules are about what fits together.
 
---json prints {\"errors\": N, \"warnings\": N, \"hints\": N, \"checked\": N, \"passedOver\": {KIND: N}, \"findings\": [...]}, each
-finding with severity (\"error\", \"warning\", \"hint\"), rule (a stable name), file, line, document (of the file, from 1), object
+--json prints {\"errors\": N, \"warnings\": N, \"hints\": N, \"checked\": N, \"passedOver\": {KIND: N}, \"findings\": [...]}, each \
+finding with severity (\"error\", \"warning\", \"hint\"), rule (a stable name), file, line, document (of the file, from 1), object \
 (\"Kind namespace/name\"), message, and remedy (null where there is none; may have several lines).
 
-Exit status: 0 nothing, or hints only; 1 errors or warnings; 2 the command line is wrong.";
+Exit status: 0 no error, warnings or not; 1 errors, or warnings with --strict; 2 the command line is wrong.";
 
-/// Check network configs, NetworkAttachmentDefinitions, VMs, pods and node policies for what is known to break
+/// Check networks, machines, pods and node policies for what is known to break
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Validate {
     /// Files or folders to check; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
+    /// Let warnings count for the exit status
+    #[arg(long)]
+    strict: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -61,13 +64,10 @@ impl Validate {
         if self.json {
             print_json(&summary.to_json())?;
         } else {
-            print(summary.to_text(Palette::stdout()))?;
+            print_text(&summary.to_text(Palette::stdout()))?;
         }
-        Ok(if summary.count(Severity::Error) + summary.count(Severity::Warning) == 0 {
-            Verdict::Well
-        } else {
-            Verdict::Findings
-        })
+        let found = |severity| summary.count(severity) > 0;
+        Ok(Verdict::of(found(Severity::Error), found(Severity::Warning), self.strict))
     }
 }
 

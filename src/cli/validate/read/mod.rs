@@ -149,9 +149,8 @@ impl Inventory {
         *self.tally.passed_over.entry(kind.to_string()).or_default() += 1;
         if let Some(meant) = spelling::meant(kind, KINDS.map(|(name, _)| name)) {
             let message = format!("{} is of no kind that is checked", place.subject());
-            self.findings.push(
-                Finding::new(Severity::Warning, "kind", place, message).remedy(format!("kind: {meant}")),
-            );
+            self.findings
+                .push(Finding::new(Severity::Error, "kind", place, message).remedy(format!("kind: {meant}")));
         }
     }
 }

@@ -62,7 +62,7 @@ fn foreign(network: &Network) -> Finding {
     match kinds.iter().find_map(|kind| Some((kind, spelling::meant(kind, known())?))) {
         Some((kind, meant)) => finding(
             network,
-            Severity::Warning,
+            Severity::Error,
             "type",
             format!("config key \"type\" is {kind:?}, which is no known plugin"),
         )
