@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::feature::{Feature, needs};
 use support::ipam::gateway_conf;
 use support::namespace::Namespace;
-use support::plugin::{Call, Outcome};
+use support::plugin::{Call, Outcome, script};
 use support::wire::{Capture, Flood, frame, from_mac, send_frame};
 use support::{Before, Lab, conf, host_side, other_plugins_pair, strace, vm_conf, wait_until, with_result};
 
@@ -330,4 +330,69 @@ fn vm_mode_refuses_what_another_plugin_has_raised() {
     before.assert_unchanged("after the refusal");
     pod.ip("link set net1 down");
     lab.add(&chained, &pod).ok();
+}
+
+/// The previous plugin's pair, a port of the bridge already, as `bridge` hands it on.
+fn joined_pair(lab: &Lab, pod: &Namespace) -> Value {
+    let result = other_plugins_pair(lab, pod);
+    lab.node.ip("link set ptp0 mtu 1500 address fe:00:00:00:00:0c master br0");
+    pod.ip(&format!("link set net1 mtu 1500 address {MAC}"));
+    wait_until("the port forwards", || lab.node.forwards("ptp0"));
+    result
+}
+
+#[test]
+fn del_of_a_chain_takes_the_guard_only_with_the_port() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let result = joined_pair(&lab, &pod);
+    let chained = with_result(&conf(json!({"cniVersion": "1.0.0", "macspoofchk": true})), &result);
+    lab.add(&chained, &pod).ok();
+    assert_eq!(pass(&lab, &pod, SPOOFED), 0);
+    // The runtime calls it before the previous plugin's DEL, which may never come.
+    let capture = Capture::start(&lab.lan, "lan0");
+    let flood = Flood::start(&pod, "net1", frame(SPOOFED, 9));
+    lab.del(&chained, &pod).ok();
+    flood.stop();
+    assert_eq!(from_mac(&capture.stop(), "02:00:00:00:00:66").len(), 0);
+    assert!(!rules(&lab).contains("bridge_dhcp"), "{}", rules(&lab));
+    assert!(lab.port("ptp0")["master"].is_null(), "an unguarded port stays on no bridge");
+}
+
+#[test]
+fn a_guard_that_a_firewall_reload_took_while_add_waited_is_put_back() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let bin = script(
+        &lab.files,
+        "flushing",
+        "cat >/dev/null\nnft flush ruleset\necho '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"10.77.0.9/24\"}]}'",
+    );
+    let asked = guarded(json!({"cniVersion": "1.0.0", "ipam": {"type": "flushing"}}));
+    lab.call("ADD", &asked, "c1", pod.path(), "net1").set("CNI_PATH", &bin).run().ok();
+    assert_eq!(pass(&lab, &pod, SPOOFED), 0);
+}
+
+#[test]
+fn an_add_whose_port_was_changed_while_it_waited_is_refused() {
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    let before = Before::new(&lab, &pod);
+    let host = host_side("c1", "net1");
+    for (change, named) in [
+        (format!("bridge link set dev {host} isolated off"), "portIsolation"),
+        (format!("ip link set {host} nomaster"), "no port of bridge"),
+        (format!("ip link set {host} down"), "it is down"),
+    ] {
+        let answer = "echo '{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"10.77.0.9/24\"}]}'";
+        let bin = script(&lab.files, "meddling", &format!("cat >/dev/null\n{change}\n{answer}"));
+        let asked = conf(json!({"cniVersion": "1.0.0", "portIsolation": true, "ipam": {"type": "meddling"}}));
+        let outcome = lab.call("ADD", &asked, "c1", pod.path(), "net1").set("CNI_PATH", &bin).run();
+        assert!(
+            !outcome.succeeded && outcome.json["msg"].as_str().unwrap().contains(named),
+            "{}",
+            outcome.json
+        );
+        before.assert_unchanged(&change);
+    }
 }

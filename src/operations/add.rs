@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::address::{self, Reservation};
 use super::perform::{exists, explain, perform};
 use super::transaction::Transaction;
-use super::{check_uplinks, claim, faults};
+use super::{check_uplinks, claim, faults, promise};
 use crate::cni::config::UplinkCheck;
 use crate::cni::request::Add;
 use crate::cni::result::{CniResult, Interface};
@@ -61,6 +61,7 @@ pub async fn add(
         let attached = attach(request, reservation.as_ref(), &mut transaction, work_until, log);
         let result = super::probe::beside(request, attached, work_until, log).await?;
         keep_warnings(request, &mut transaction, log).await?;
+        promise::keep(request, &mut transaction).await?;
         for step in transaction.deferred() {
             perform(&mut transaction, &step).await?;
         }

@@ -86,7 +86,7 @@ fn name_differences(link: &Link, owned: &Owned) -> Vec<String> {
     differences
 }
 
-fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
+pub(super) fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
     let mut differences = Vec::new();
     if link.master != Some(bridge.index) {
         differences.push(format!("it is no longer a port of {}", bridge.name));
@@ -106,7 +106,11 @@ fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
     differences
 }
 
-async fn vlan_differences(kernel: &Linux, link: &Link, wanted: &Vlans) -> Result<Vec<String>, Error> {
+pub(super) async fn vlan_differences(
+    kernel: &Linux,
+    link: &Link,
+    wanted: &Vlans,
+) -> Result<Vec<String>, Error> {
     if link.port.is_none() {
         return Ok(Vec::new());
     }

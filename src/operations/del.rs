@@ -164,14 +164,21 @@ async fn remove_rules(kernel: &mut Linux, host: &str, shown: &str) -> Result<(),
 }
 
 /// Takes off the node what an attachment is there. Of another plugin's interface that is what was put on it; its VLANs and
-/// flags stay with the port until that plugin deletes it, so that no frame escapes them.
+/// flags stay with the port until that plugin deletes it, so that no frame escapes them. A guarded port comes off the bridge
+/// in any case: the guard goes, and the other plugin's DEL comes later, if at all.
 fn unlink(link: &Link, owned: &Owned) -> Vec<Undo> {
     let Some(chained) = &owned.chained else { return vec![Undo::DeletePair(Box::new(link.clone()))] };
     let mut undo = Vec::new();
-    if let ChainedPort::Enslaved { up } = chained.port {
-        let mac = chained.former_mac.or(link.mac);
-        let mtu = chained.former_mtu.unwrap_or(link.mtu);
-        undo.push(Undo::Release(Box::new(Link { mac, mtu, up: up || link.up, ..link.clone() })));
+    let mac = chained.former_mac.or(link.mac);
+    let mtu = chained.former_mtu.unwrap_or(link.mtu);
+    match chained.port {
+        ChainedPort::Enslaved { up } => {
+            undo.push(Undo::Release(Box::new(Link { mac, mtu, up: up || link.up, ..link.clone() })));
+        }
+        ChainedPort::Joined if owned.has_rules() && link.master.is_some() => {
+            undo.push(Undo::Release(Box::new(link.clone())));
+        }
+        ChainedPort::Joined => {}
     }
     if owned.label.is_some() {
         undo.push(Undo::UnmarkPort(Box::new(Link { alias: None, port: None, ..link.clone() })));

@@ -14,6 +14,7 @@ mod lease;
 mod owner;
 mod perform;
 mod probe;
+mod promise;
 pub mod serve;
 pub mod status;
 mod transaction;

@@ -18,10 +18,13 @@ pub(super) async fn perform(transaction: &mut Transaction<Linux>, step: &Step) -
     {
         return Ok(());
     }
-    match transaction.perform(step).await {
-        Ok(()) => Ok(()),
-        Err(refusal) => Err(explain(transaction, step, &refusal).await),
+    if let Err(refusal) = transaction.perform(step).await {
+        return Err(explain(transaction, step, &refusal).await);
     }
+    if matches!(step, Step::Protect { .. } | Step::Masquerade { .. }) {
+        transaction.promise(step.clone());
+    }
+    Ok(())
 }
 
 /// Whether the bridge is promiscuous already, for good. If not, no other ADD may count on what this one will perhaps take

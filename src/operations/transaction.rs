@@ -13,12 +13,20 @@ pub struct Transaction<K> {
     current: Option<Step>,
     locks: Vec<Lock>,
     deferred: Vec<Step>,
+    promised: Vec<Step>,
 }
 
 impl<K: Kernel> Transaction<K> {
     /// Begins with nothing done.
     pub fn new(kernel: K) -> Self {
-        Self { kernel, undo: Vec::new(), current: None, locks: Vec::new(), deferred: Vec::new() }
+        Self {
+            kernel,
+            undo: Vec::new(),
+            current: None,
+            locks: Vec::new(),
+            deferred: Vec::new(),
+            promised: Vec::new(),
+        }
     }
 
     /// Keeps a lock until the transaction is over, taking back included.
@@ -34,6 +42,16 @@ impl<K: Kernel> Transaction<K> {
     /// The steps that were kept for the end.
     pub fn deferred(&mut self) -> Vec<Step> {
         std::mem::take(&mut self.deferred)
+    }
+
+    /// Keeps a step whose effect must be there when the transaction ends: others may take it away meanwhile.
+    pub fn promise(&mut self, step: Step) {
+        self.promised.push(step);
+    }
+
+    /// The steps whose effect was promised.
+    pub fn promised(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.promised)
     }
 
     /// The kernel, to look at.
