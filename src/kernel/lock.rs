@@ -20,7 +20,8 @@ const FOLDER: &str = "/run/bridge-dhcp/locks";
 /// A held lock. It belongs to this process's network namespace, as the bridge does.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    /// Closed with the value, and with the process.
+    _file: File,
     path: PathBuf,
     /// Tells of writes to the file: whoever waits for the lock writes.
     writes: Option<Receiver>,
@@ -38,7 +39,7 @@ impl Lock {
             // Before the lock is held, so that nobody can want it unnoticed.
             let writes = Some(watch(&path)?);
             match file.try_lock() {
-                Ok(()) if is_current(&file)? => return Ok(Some(Self { file, path, writes })),
+                Ok(()) if is_current(&file)? => return Ok(Some(Self { _file: file, path, writes })),
                 Ok(()) => {}
                 Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
                 Err(std::fs::TryLockError::Error(error)) => return Err(error),
@@ -63,7 +64,7 @@ impl Lock {
                 Err(std::fs::TryLockError::Error(error)) => return Err(error),
             }
             if is_current(&file)? {
-                return Ok(Self { file, path, writes: None });
+                return Ok(Self { _file: file, path, writes: None });
             }
         }
     }
@@ -83,10 +84,10 @@ impl Lock {
 }
 
 impl Drop for Lock {
-    /// Removes the file before the kernel lets go of it: who has opened it by then finds out and opens a new one.
+    /// Removes the file before the kernel lets go of the lock, which it does when the file is closed: who has opened it by
+    /// then finds out and opens a new one.
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
-        let _ = self.file.unlock();
     }
 }
 
