@@ -117,6 +117,20 @@ fn every_object_has_what_its_kind_requires() {
 }
 
 #[test]
+fn a_container_that_is_added_to_the_daemonset_comes_from_the_same_registry() {
+    let images = |name: &str| {
+        let source =
+            std::fs::read_to_string(folder().join("install").join(name).join("kustomization.yaml")).unwrap();
+        (source.contains("image: bridge-dhcp"), yaml(&source)["images"].clone())
+    };
+    let (_, expected) = images("kubernetes");
+    assert!(expected.is_array());
+    let adding = ["agent", "openshift", "policy"].map(images);
+    let adding: Vec<_> = adding.iter().filter(|(adds, _)| *adds).collect();
+    assert!(adding.len() >= 2 && adding.iter().all(|(_, images)| *images == expected), "{adding:?}");
+}
+
+#[test]
 fn machines_fit_their_networks_and_their_cloud_init() {
     for path in files(&folder().join("machines"), "yaml") {
         let object = object(&path);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use support::examples::folder;
+use support::feature::{Feature, needs};
 use support::namespace::{Namespace, text};
 use support::plugin::{Call, Outcome, executable, script};
 use support::{Before, Lab, conf, host_side, other_plugins_pair, vm_conf, with_result};
@@ -280,6 +281,28 @@ fn what_a_rule_forces_is_on_the_node_whatever_the_config_says() {
     check(&asked).ok();
     lab.node.ip(&format!("link set {host} type bridge_slave isolated off"));
     assert!(check(&asked).error(123).contains("portIsolation"));
+}
+
+#[test]
+fn a_forced_vlan_is_the_ports_only_one() {
+    if !needs(Feature::VlanFiltering) {
+        return;
+    }
+    let lab = Lab::empty();
+    lab.bridge("br-trunk", "vlan_filtering 1");
+    lab.uplink("br-trunk", "ens192");
+    lab.node.run("bridge vlan add dev ens192 vid 100-200");
+    let pod = lab.pod();
+    write_policy(&lab, &three_tenants());
+    for vlan in [json!(null), json!(7), json!(200)] {
+        let asked = of_b(json!({"vlan": vlan, "ipam": {}}));
+        add(&lab, "tenant-b", &asked, &pod).run().ok();
+        let carried = lab.node.vlans(&host_side("c1", "net1"));
+        assert!(carried.len() == 1 && carried[0]["vlan"] == 200, "{carried:?}");
+        lab.del(&asked, &pod).ok();
+    }
+    let refused = |conf: &Value| add(&lab, "tenant-a", conf, &pod).run().error(140);
+    assert!(refused(&of_a(json!({"vlan": 200}))).contains("VLAN 200"));
 }
 
 #[test]
