@@ -10,12 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bridge_dhcp::dhcp::discover;
+use bridge_dhcp::net::MacAddress;
+use dhcproto::v4::{Decodable, Message, MessageType};
 use nix::sys::socket::{MsgFlags, send};
 use serde_json::{Value, json};
-use support::faulty::FaultyServer;
+use support::faulty::{FaultyServer, answer, tagged};
 use support::feature::{Feature, needs};
 use support::guest::DhcpServer;
-use support::plugin::executable;
+use support::namespace::Namespace;
+use support::plugin::{Outcome, executable};
 use support::wire::{bound_socket, frame};
 use support::{Before, Lab, host_side, vm_conf, wait_until};
 
@@ -52,10 +56,10 @@ table! {
     bridge_prerouting_drops_answers: [] "", |lab| nft(lab, "bridge guard", "prerouting priority -300;", "udp dport 68 drop"), {} => 112 [ANSWER_LOST, "table bridge guard chain c", "nft delete rule bridge guard c handle "];
     bridge_prerouting_drops_questions: [] "", |lab| nft(lab, "bridge guard", "prerouting priority 0;", "udp dport 67 drop"), {} => 112 [QUESTION_LOST, "table bridge guard chain c"];
     bridge_postrouting_drops_questions: [] "", |lab| nft(lab, "bridge guard", "postrouting priority 300;", "udp dport 67 drop"), {} => 112 [QUESTION_LOST, "table bridge guard chain c"];
-    a_verdict_map_drops_answers: [] "", |lab| nft(lab, "bridge guard", "forward priority 0;", "udp dport vmap { 67 : accept, 68 : drop }"), {} => 112 [ANSWER_LOST, "table bridge guard chain c"];
+    a_verdict_map_drops_answers: [] "", |lab| nft(lab, "bridge guard", "forward priority -200;", "udp dport vmap { 67 : accept, 68 : drop }"), {} => 112 [ANSWER_LOST, "table bridge guard chain c"];
     a_chain_that_is_jumped_to_drops: [] "", jumped_to, {} => 112 [ANSWER_LOST, "table bridge guard chain deep", "nft delete rule bridge guard deep handle "];
     ebtables_of_nftables_drops: [EbtablesNft] "", |lab| { lab.node.run("ebtables-nft -A FORWARD -p IPv4 --ip-protocol udp --ip-destination-port 68 -j DROP"); dnsmasq(lab) }, {} => 112 [ANSWER_LOST, "table bridge filter chain FORWARD"];
-    legacy_iptables_drops: [BridgeNetfilter] "", |lab| { lab.node.run("iptables-legacy -t filter -I FORWARD -p udp --dport 68 -j DROP"); dnsmasq(lab) }, {} => 112 [ANSWER_LOST, "iptables' FORWARD chain"];
+    legacy_iptables_drops: [BridgeNetfilter] "", |lab| { lab.node.run("iptables-legacy -I FORWARD -p udp -j DROP"); dnsmasq(lab) }, {} => 112 [ANSWER_LOST, "iptables' FORWARD chain"];
     a_queue_without_room_drops_questions: [Tbf] "", |lab| { lab.node.run("tc qdisc add dev ens192 root tbf rate 1kbit burst 100 limit 100"); dnsmasq(lab) }, {} => 112 [QUESTION_LOST, "qdisc tbf of ens192"];
     tc_redirects_answers_away: [U32Mirred] "", |lab| redirected(lab, "ingress", 68), {} => 112 [ANSWER_LOST, "tc filter u32 on ens192 ingress"];
     tc_redirects_questions_away: [U32Mirred] "", |lab| redirected(lab, "egress", 67), {} => 112 [QUESTION_LOST, "tc filter u32 on ens192 egress"];
@@ -115,6 +119,70 @@ fn frames_that_come_back_are_a_kept_warning_where_an_offer_came() {
     let dhcp = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "dhcp").unwrap();
     assert_eq!((doctor.status.code(), &dhcp["code"]), (Some(1), &117.into()), "{said}");
     println!("measured: {:40} {}", "frames come back, an offer, too", dhcp["message"]);
+}
+
+/// What a bond's idle member hears of its own is no loop, and its members are looked at.
+#[test]
+fn a_bonds_members_are_listened_to() {
+    if !needs(Feature::Bonding) {
+        return;
+    }
+    let lab = Lab::empty();
+    lab.bridge("br0", "");
+    let lan = lab.lan.name();
+    lab.lan.ip("link add sw0 type bridge\nlink set sw0 up");
+    lab.node.ip(&format!(
+        "link add bond0 type bond mode active-backup\nlink add eth0 type veth peer name lan0 netns {lan}\nlink add eth1 type veth peer name lan1 netns {lan}\nlink set eth0 master bond0\nlink set eth1 master bond0\nlink set bond0 master br0\nlink set bond0 up"
+    ));
+    lab.lan.ip("link set lan0 master sw0\nlink set lan1 master sw0\nlink set lan0 up\nlink set lan1 up");
+    wait_until("both switch ports forward", || lab.lan.forwards("lan0") && lab.lan.forwards("lan1"));
+    wait_until("the bond forwards", || lab.node.forwards("bond0"));
+    let pod = lab.pod();
+    let said = lab.add(&vm_conf(json!({"dhcpProbe": {"timeout": "2500ms"}})), &pod).error(110);
+    assert!(said.contains("seen leaving by bond0"), "{said}");
+    assert!(said.contains("seen at eth0 in") && said.contains("seen at eth1 in"), "{said}");
+    println!("measured: {:40} {}", "a bond's idle member hears questions", said.lines().next().unwrap());
+}
+
+/// Others' broadcasts and DHCP, a thousand frames a second.
+fn noise(lab: &Lab) -> Guards {
+    let stranger = MacAddress::local([2, 0, 0, 0, 0xaa, 3]);
+    let asks = discover::message(stranger, 0x0bad_cafe, Duration::ZERO).unwrap();
+    let question = Message::from_bytes(&asks).unwrap();
+    let offer = answer(&question, MessageType::Offer, |_| {});
+    let mut frames = vec![frame([2, 0, 0, 0, 0xaa, 2], 2); 8];
+    frames.push(tagged(0, &offer));
+    frames.push(bridge_dhcp::dhcp::frame::broadcast(stranger, &asks));
+    repeating(lab, frames, Duration::from_millis(10))
+}
+
+#[test]
+fn healthy_probes_on_a_loud_lan_raise_no_alarm() {
+    let lab = Lab::new("");
+    let _noise = noise(&lab);
+    let quick = DhcpServer::start(&lab);
+    let pods: Vec<Namespace> = (0..16).map(|_| lab.pod()).collect();
+    let all_answered = |timeout: &str| {
+        let conf = vm_conf(json!({"dhcpProbe": {"timeout": timeout}, "deadline": "60s"}));
+        let call = |operation, (number, pod): (usize, &Namespace)| {
+            lab.call(operation, &conf, &format!("c{number}"), pod.path(), "net1")
+        };
+        let started: Vec<_> = pods.iter().enumerate().map(|pod| call("ADD", pod).start()).collect();
+        for child in started {
+            Outcome::from(child.wait_with_output().unwrap()).ok();
+        }
+        for (number, pod) in pods.iter().enumerate() {
+            let port = lab.port(&host_side(&format!("c{number}"), "net1"));
+            let alias = port["ifalias"].as_str().unwrap();
+            assert!(!alias.contains("warned="), "{alias}");
+            call("DEL", (number, pod)).run().ok();
+        }
+    };
+    all_answered("20s");
+    drop(quick);
+    // One that pings first is answered when the listeners are there already.
+    let _slow = DhcpServer::with(&lab, &["--dhcp-range=10.77.0.100,10.77.0.200,3600"]);
+    all_answered("5s");
 }
 
 #[test]
@@ -183,7 +251,7 @@ fn nft(lab: &Lab, table: &str, hook: &str, rule: &str) -> Guards {
 
 fn jumped_to(lab: &Lab) -> Guards {
     lab.node.nft(
-        "table bridge guard {\nchain deep {\nudp dport 68 counter drop\n}\nchain middle {\njump deep\n}\nchain c {\ntype filter hook forward priority 0;\nether type ip goto middle\n}\n}",
+        "table bridge guard {\nchain deep {\nudp dport 68 counter drop\n}\nchain middle {\njump deep\n}\nchain c {\ntype filter hook forward priority -200;\nether type ip goto middle\n}\n}",
     );
     dnsmasq(lab)
 }
@@ -227,12 +295,13 @@ fn reflected(lab: &Lab) -> Guards {
     vec![]
 }
 
-/// Others' broadcasts in the LAN, with these tags (0 is none), until the value goes.
+/// Sends frames into the LAN, again and again, until the value goes.
 struct Chatter {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Others' broadcasts, with these tags (0 is none).
 fn chatter(lab: &Lab, vlans: &[u16]) -> Guards {
     let of = |&vlan: &u16| {
         let mut frame = frame([2, 0, 0, 0, 0xaa, 1], 1);
@@ -242,14 +311,17 @@ fn chatter(lab: &Lab, vlans: &[u16]) -> Guards {
         }
         frame
     };
-    let frames: Vec<Vec<u8>> = vlans.iter().map(of).collect();
+    repeating(lab, vlans.iter().map(of).collect(), Duration::from_millis(50))
+}
+
+fn repeating(lab: &Lab, frames: Vec<Vec<u8>>, pace: Duration) -> Guards {
     let socket = lab.lan.enter(|| bound_socket("lan0").unwrap());
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     let thread = std::thread::spawn(move || {
         while !stopped.load(Ordering::Relaxed) {
             frames.iter().for_each(|frame| _ = send(socket.as_raw_fd(), frame, MsgFlags::empty()));
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(pace);
         }
     });
     vec![Box::new(Chatter { stop, thread: Some(thread) })]

@@ -10,6 +10,7 @@ iproute2 ip
 nftables nft
 dnsmasq-base dnsmasq
 iptables iptables-legacy
+ebtables ebtables-legacy
 busybox-static busybox
 shellcheck shellcheck
 strace strace

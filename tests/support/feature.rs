@@ -30,6 +30,8 @@ pub enum Feature {
     TcActions,
     /// Generic XDP.
     Xdp,
+    /// CONFIG_BONDING.
+    Bonding,
 }
 
 static KNOWN: Mutex<Vec<(Feature, bool)>> = Mutex::new(Vec::new());
@@ -86,6 +88,7 @@ pub fn present(feature: Feature) -> bool {
             &["-batch", "-"],
             "qdisc add dev lo clsact\nfilter add dev lo ingress matchall action police rate 8kbit burst 64 conform-exceed drop\nfilter add dev lo egress protocol ip flower ip_proto udp action drop",
         ),
+        Feature::Bonding => makes("ip", &["-batch", "-"], "link add bond7 type bond"),
         Feature::Xdp => {
             let object = std::env::temp_dir().join(format!("bridge-dhcp-xdp-{}.o", std::process::id()));
             std::fs::write(&object, super::xdp::dropping()).unwrap();
