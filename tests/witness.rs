@@ -59,7 +59,7 @@ table! {
     a_verdict_map_drops_answers: [] "", |lab| nft(lab, "bridge guard", "forward priority -200;", "udp dport vmap { 67 : accept, 68 : drop }"), {} => 112 [ANSWER_LOST, "table bridge guard chain c"];
     a_chain_that_is_jumped_to_drops: [] "", jumped_to, {} => 112 [ANSWER_LOST, "table bridge guard chain deep", "nft delete rule bridge guard deep handle "];
     ebtables_of_nftables_drops: [EbtablesNft] "", |lab| { lab.node.run("ebtables-nft -A FORWARD -p IPv4 --ip-protocol udp --ip-destination-port 68 -j DROP"); dnsmasq(lab) }, {} => 112 [ANSWER_LOST, "table bridge filter chain FORWARD"];
-    legacy_iptables_drops: [BridgeNetfilter] "", |lab| { lab.node.run("iptables-legacy -I FORWARD -p udp -j DROP"); dnsmasq(lab) }, {} => 112 [ANSWER_LOST, "iptables' FORWARD chain"];
+    legacy_iptables_drops: [BridgeNetfilter] "", |lab| { lab.node.run("iptables-legacy -I FORWARD -p udp -j DROP"); dnsmasq(lab) }, {} => 112 [QUESTION_LOST, "iptables' FORWARD chain"];
     a_queue_without_room_drops_questions: [Tbf] "", |lab| { lab.node.run("tc qdisc add dev ens192 root tbf rate 1kbit burst 100 limit 100"); dnsmasq(lab) }, {} => 112 [QUESTION_LOST, "qdisc tbf of ens192"];
     tc_redirects_answers_away: [U32Mirred] "", |lab| redirected(lab, "ingress", 68), {} => 112 [ANSWER_LOST, "tc filter u32 on ens192 ingress"];
     tc_redirects_questions_away: [U32Mirred] "", |lab| redirected(lab, "egress", 67), {} => 112 [QUESTION_LOST, "tc filter u32 on ens192 egress"];
