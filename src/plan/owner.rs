@@ -11,10 +11,10 @@
 //! - **Make.** The host side of a pair has a MAC of ours (`fe:`) and its peer in another namespace. The peer of another
 //!   plugin's veth lies in CNI_NETNS, by the kernel's number for that namespace.
 //! - **Label.** The alias is a description for people, and anybody may write one. It counts as a further fact only where the
-//!   derived name is the hash of what it says, and it alone makes nothing ours.
+//!   derived name is the hash of what it says, beside the second name, or on another plugin's interface of an earlier release.
 //!
 //! Two of these facts, one of them a name, make a link ours: so a link that an administrator renames, labels, or moves to
-//! another bridge stays ours, and what an earlier release made, with one name and a label, is. Where there is only one, the
+//! another bridge stays ours, and so does what an earlier release made, which has one name only. Where there is only one, the
 //! link is left alone and named.
 
 use super::marks::{self, Chained, ChainedPort, Facts};
@@ -77,7 +77,9 @@ pub fn owned(link: &Link, container: Option<i32>) -> Option<Owned> {
         true => link.peer_netns.is_some() && link.mac.is_some_and(|mac| mac.is_host_side()),
         false => link.peer_netns.is_some() && link.peer_netns == container,
     };
-    let evidence = [named, mark.is_some(), labelled, made].into_iter().filter(|fact| *fact).count();
+    // Whoever forges the derived name writes the label that goes with it, too.
+    let told = labelled && (mark.is_some() || !pair);
+    let evidence = [named, mark.is_some(), told, made].into_iter().filter(|fact| *fact).count();
     if evidence < 2 || (pair && !veth) {
         return None;
     }
@@ -185,10 +187,11 @@ mod tests {
     #[test]
     fn one_fact_is_not_enough_and_hardware_is_never_ours() {
         let aliased = Link { alias: Some(LABEL.into()), ..veth("vethfeed") };
+        let forged = Link { alias: Some(LABEL.into()), mac: Some(MacAddress::local([1; 6])), ..veth(HOST) };
         let of_our_make = Link { mac: pair().mac, ..aliased.clone() };
         let named = Link { peer_netns: None, ..veth(HOST) };
         let second = Link { alternative: vec![pair_mark(HOST)], ..veth("x") };
-        for link in [aliased, of_our_make, named, second] {
+        for link in [aliased, forged, of_our_make, named, second] {
             assert_eq!(owned(&link, None), None, "{link:?}");
         }
         for kind in [None, Some("dummy"), Some("bridge"), Some("tun")] {
