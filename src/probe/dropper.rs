@@ -2,17 +2,8 @@
 //! Pure.
 
 use super::facts::{Facts, Guarded};
-use super::faults::Lost;
+use super::faults::{Dropper, Lost};
 use crate::net::{FirewallHook, IPTABLES_OPENING, Link, Port};
-
-/// What drops, as a message names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dropper {
-    /// What it is.
-    pub cause: String,
-    /// What to do about it.
-    pub remedy: String,
-}
 
 /// How likely a suspect is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

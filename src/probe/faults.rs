@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::dropper::Dropper;
 use crate::dhcp::reply::{Offer, Refusal};
 use crate::error::{Code, Error, quoted};
 use crate::kernel::faults::PRIVILEGES;
@@ -147,6 +146,15 @@ pub(super) fn bridged_frames_dropped(place: Place<'_>, dropper: &Dropper) -> Err
         ),
     )
     .remedy(&dropper.remedy)
+}
+
+/// What drops, as a message names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropper {
+    /// What it is.
+    pub cause: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// Where on the node a probe's frames were seen for the last time.
