@@ -7,11 +7,11 @@
 //!
 //! | floor | room | what it is for |
 //! |---|---|---|
-//! | 10 | `main.rs` | decides who called: a runtime or a person |
-//! | 9 | [`cli`] | the command line: one file for each command, one exit status for all |
+//! | 11 | `main.rs` | decides who called: a runtime or a person |
+//! | 10 | [`cli`] | the command line: one file for each command, one exit status for all |
 //! | 9 | [`agent`] | the node's process: keeps the leases of its containers |
 //! | 8 | [`operations`] | ADD, DEL, CHECK, STATUS, GC, each as one screen of steps; what is undone, and in which order |
-//! | 7 | [`probe`] | asks for an offer where an attachment would, and names the cause when none comes: codes 110 to 116 |
+//! | 7 | [`probe`] | asks for an offer where an attachment would, and names the cause when none comes: codes 110 to 118 |
 //! | 7 | [`lease`] | takes, records and returns the DHCP lease of a container |
 //! | 6 | [`kernel`] | the only code that touches Linux: netlink sockets, nftables, namespaces, sysctls, locks |
 //! | 5 | [`plan`] | request and facts in, steps out, without I/O: names, VLANs, MACs, uplinks, how each step is undone |

@@ -6,7 +6,7 @@ use super::output::Failure;
 use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::net::{Link, MacAddress, PortVlans, VlanRange};
-use crate::plan::names::Label;
+use crate::plan::label::Label;
 use crate::plan::owner::Owned;
 
 /// An attachment as it is now.

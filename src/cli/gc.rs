@@ -321,7 +321,8 @@ fn ending(swept: &Swept) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::names::{Label, host_interface};
+    use crate::plan::label::Label;
+    use crate::plan::names::host_interface;
 
     fn covered(text: &str, container: &str, ifname: &str) -> bool {
         let attachment = Attachment {

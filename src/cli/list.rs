@@ -9,7 +9,7 @@ use super::{Verdict, block_on};
 use crate::kernel::faults::unseen;
 use crate::kernel::linux::Linux;
 use crate::net::{MacAddress, NetworkName, VlanRange};
-use crate::plan::names::Label;
+use crate::plan::label::Label;
 
 const HELP: &str = "\
 --output json (or --json) prints {\"attachments\": [...]}, each with these keys (null where unknown, as behind \

@@ -25,7 +25,7 @@ use crate::kernel::netlink::Refusal;
 use crate::kernel::netns::Netns;
 use crate::kernel::random::fresh_macs;
 use crate::net::{BridgeSeen, Known, Link};
-use crate::plan::names::Label;
+use crate::plan::label::Label;
 use crate::plan::step::Step;
 use crate::plan::uplink::Doubt;
 use crate::plan::{self, Plan, Warning, names};

@@ -6,7 +6,7 @@ use crate::cni::environment::Attachment;
 use crate::error::{Code, Error, quoted};
 use crate::kernel::netlink::Refusal;
 use crate::net::{Link, MacAddress};
-use crate::plan::names::Label;
+use crate::plan::label::Label;
 use crate::plan::step::Step;
 use crate::plan::undo::Undo;
 

@@ -19,7 +19,8 @@ use crate::lease::place::Place;
 use crate::lease::record::Record;
 use crate::lease::release;
 use crate::net::{ContainerId, Link, NetworkName};
-use crate::plan::names::{Label, host_interface};
+use crate::plan::label::Label;
+use crate::plan::names::host_interface;
 use crate::plan::owner::{Owned, owned};
 use crate::plan::undo::Undo;
 

@@ -4,8 +4,9 @@ use crate::cni::request::Add;
 use crate::error::Error;
 use crate::net::{BridgeSeen, Link, MacAddress, PortVlans};
 use crate::plan::faults;
+use crate::plan::label::Label;
 use crate::plan::marks::{self, Chained, ChainedPort};
-use crate::plan::names::{self, Label};
+use crate::plan::names;
 use crate::plan::spec::{EnslaveSpec, PortSpec};
 use crate::plan::step::Step;
 

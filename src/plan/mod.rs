@@ -1,9 +1,17 @@
 //! What a request means: facts and request in, steps out; no I/O.
+//!
+//! - `mod.rs`: an attachment with a pair of its own; [`chained`]: one behind another plugin.
+//! - [`names`], [`marks`], [`label`]: how an attachment is called in the kernel; [`owner`]: whose a link is.
+//! - [`addresses`], [`gateway`]: what IPAM's answer means for the container and for the bridge.
+//! - [`uplink`]: whether frames can leave the node.
+//! - [`step`], [`spec`], [`undo`]: what is to be done, what it is done to, and how it is taken back.
+//! - [`faults`]: the words for what cannot be planned.
 
 pub mod addresses;
 pub mod chained;
 pub mod faults;
 pub mod gateway;
+pub mod label;
 pub mod marks;
 pub mod names;
 pub mod owner;
@@ -18,8 +26,8 @@ use crate::cni::config::NetConf;
 use crate::cni::request::Add;
 use crate::error::{Code, Error};
 use crate::net::{BridgeSeen, Link, MacAddress, Stp, Vlans};
+use crate::plan::label::Label;
 use crate::plan::marks::{facts_name, mac_claim, pair_mark};
-use crate::plan::names::Label;
 use crate::plan::spec::{BridgeSpec, PortSpec, VethSpec, VlanSpec};
 use crate::plan::step::Step;
 

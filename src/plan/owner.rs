@@ -17,8 +17,9 @@
 //! another bridge stays ours, and so does what an earlier release made, which has one name only. Where there is only one, the
 //! link is left alone and named.
 
+use super::label::Label;
 use super::marks::{self, Chained, ChainedPort, Facts};
-use super::names::{self, Label};
+use super::names;
 use crate::net::Link;
 
 /// What the facts of a link of an attachment say.

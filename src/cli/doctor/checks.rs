@@ -7,7 +7,7 @@ use super::super::output::Tone;
 use crate::error::{Code, Error};
 use crate::kernel::faults::port_limit;
 use crate::net::{BridgeSeen, Firewall, FirewallHook, Link, MacAddress, Stp, Uplink, Vlans};
-use crate::plan::names::Label;
+use crate::plan::label::Label;
 use crate::plan::{self, forward_delay, uplink, usable_bridge};
 use crate::probe::faults::FIND_THE_LOOP;
 use crate::probe::report::{Report, Warning};

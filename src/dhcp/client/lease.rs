@@ -233,7 +233,7 @@ impl Times {
         self.end().map(|end| end.saturating_sub(now))
     }
 
-    /// Whether its times can be what [`Lease::read`] made of an answer.
+    /// Whether its times can be what `Lease::read` made of an answer.
     pub fn in_order(&self) -> bool {
         let end = self.lasts.unwrap_or(INFINITE);
         let reasonable = end <= INFINITE && self.since < YEARS;
