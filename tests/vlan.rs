@@ -209,7 +209,8 @@ fn a_gateway_that_a_killed_add_left_unfinished_is_made_anew() {
     let lab = Lab::new("vlan_filtering 1");
     let pod = lab.pod();
     let port = host_side("gateway", "br0.100");
-    lab.node.ip(&format!("link add {port} type veth peer name br0.100\nlink set {port} master br0"));
+    let made = "address fe:00:00:00:00:01 type veth peer name br0.100";
+    lab.node.ip(&format!("link add {port} {made}\nlink set {port} master br0"));
     let ipam = json!({"type": "host-local", "subnet": "10.1.2.0/24", "dataDir": lab.files.join("ipam")});
     let asked =
         json!({"cniVersion": "1.0.0", "vlan": 100, "isGateway": true, "ipam": ipam, "uplinkCheck": "off"});
