@@ -265,7 +265,7 @@ fn a_full_or_read_only_disk_keeps_what_was_there() {
     let populated = r#"cp "$0" "$1/bridge-dhcp" && echo older >>"$1/bridge-dhcp" && before=$(sha256sum "$1/bridge-dhcp")
         RESTRICT
         "$0" install --dest "$1"; echo "status $?"; ls -A "$1"
-        [ "$before" = "$(sha256sum "$1/bridge-dhcp")" ] && "$1/bridge-dhcp" --version"#;
+        [ "$before" = "$(sha256sum "$1/bridge-dhcp")" ] && "$1/bridge-dhcp" --version | cut -d " " -f 1,2"#;
     let stays = format!("status 1\nbridge-dhcp\nbridge-dhcp {}\n", env!("CARGO_PKG_VERSION"));
     let output = on_small_disk(&folder, size * 3 / 2, &populated.replace("RESTRICT", ""));
     assert_eq!(text(&output.stdout), stays);

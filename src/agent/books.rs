@@ -32,10 +32,8 @@ struct Kept {
     /// Tells the keeper to give the lease back; it answers whether it could.
     give_back: Option<oneshot::Sender<oneshot::Sender<bool>>>,
     state: Rc<Cell<&'static str>>,
-    /// Tells the keeper that its interface has carrier again, or is gone.
+    /// Tells the keeper that something happened to its interface.
     woken: Rc<Notify>,
-    /// The host side has no carrier: the container's interface is down.
-    down: bool,
     /// The container's namespace, where its path can be seen from here.
     sandbox: Option<(Netns, PathBuf)>,
 }
@@ -81,7 +79,7 @@ impl Books {
             books.kept.borrow_mut().remove(&name);
         });
         let task = task.abort_handle();
-        let kept = Kept { task, give_back: Some(give_back), state, woken, down: false, sandbox };
+        let kept = Kept { task, give_back: Some(give_back), state, woken, sandbox };
         if let Some(former) = self.kept.borrow_mut().insert(host.to_string(), kept) {
             former.task.abort();
         }
@@ -101,14 +99,12 @@ impl Books {
         done
     }
 
-    /// Hears of a change of a host side: a lease is looked after when its interface comes back, and when it is gone.
+    /// Hears of a change of a host side. A short loss of carrier may show as no loss at all, so each change counts.
     pub(super) fn hear(&self, change: &LinkChange) {
-        if let Some(kept) = self.kept.borrow_mut().get_mut(&change.name) {
-            let down = change.carrier == Some(false);
-            if change.carrier.is_none() || (kept.down && !down) {
-                kept.woken.notify_one();
-            }
-            kept.down = down;
+        if let Some(kept) = self.kept.borrow().get(&change.name)
+            && change.carrier != Some(false)
+        {
+            kept.woken.notify_one();
         }
     }
 

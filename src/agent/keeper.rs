@@ -1,4 +1,6 @@
 //! One lease, from its handover to its end: renewed in time, put on the link as it is granted, taken off when it is over.
+//!
+//! What a keeper rarely does is boxed: thousands of them wait, and each holds room for all that it does unboxed.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -45,7 +47,7 @@ pub(super) struct Shared {
     pub(super) figures: Rc<Figures>,
     /// The client's state, by its name.
     pub(super) state: Rc<Cell<&'static str>>,
-    /// The interface has carrier again, or is gone.
+    /// Something happened to the interface.
     pub(super) woken: Rc<Notify>,
 }
 
@@ -64,7 +66,7 @@ impl Keeper {
     /// Keeps it until it is told to give it back. What cannot be done in the container is told and tried again with the next
     /// news; an address whose time cannot be prolonged ends by the kernel's clock.
     pub(super) async fn run(mut self, mut told: oneshot::Receiver<oneshot::Sender<bool>>) -> Ended {
-        let (mut client, mut socket) = match self.begin().await {
+        let (mut client, mut socket) = match Box::pin(self.begin()).await {
             Ok(begun) => begun,
             Err(refusal) => return Ended::Gone(refusal.to_string()),
         };
@@ -73,7 +75,7 @@ impl Keeper {
             self.shared.state.set(client.state(now()));
             let news = tokio::select! {
                 news = self.news(&mut client, &mut socket) => news,
-                outcome = self.await_main_plugin(), if !settled => {
+                outcome = Box::pin(self.await_main_plugin()), if !settled => {
                     settled = true;
                     if let Err(refusal) = outcome {
                         self.say(format_args!("{refusal}"));
@@ -81,7 +83,7 @@ impl Keeper {
                     continue;
                 }
                 done = &mut told => {
-                    let sent = client.lease().is_none() || release::send(&socket, &self.record).await.is_ok();
+                    let sent = client.lease().is_none() || Box::pin(release::send(&socket, &self.record)).await.is_ok();
                     if let Ok(done) = done {
                         let _ = done.send(sent);
                     }
@@ -89,8 +91,8 @@ impl Keeper {
                 }
             };
             let worked = match news {
-                Ok(Some(Event::Use(lease))) => self.put(*lease).await,
-                Ok(Some(Event::Lose(loss))) => self.take_off(&loss).await,
+                Ok(Some(Event::Use(lease))) => Box::pin(self.put(*lease)).await,
+                Ok(Some(Event::Lose(loss))) => Box::pin(self.take_off(&loss)).await,
                 Ok(None) => return Ended::Gone("its interface is gone".to_string()),
                 Err(refusal) => return Ended::Gone(refusal.to_string()),
             };
@@ -112,9 +114,13 @@ impl Keeper {
                     Ok(event) => return Ok(Some(event)),
                     Err(error) => self.say(format_args!("{}: {error}", self.record.ifname)),
                 },
-                () = self.shared.woken.notified() => {}
+                () = self.shared.woken.notified() => {
+                    if Box::pin(self.is_complete(client)).await? {
+                        continue;
+                    }
+                }
             }
-            match self.come_back(client).await? {
+            match Box::pin(self.come_back(client)).await? {
                 Some(opened) => *socket = opened,
                 None => return Ok(None),
             }
@@ -191,6 +197,19 @@ impl Keeper {
         }
         let mut kernel = self.kernel()?;
         self.target().take_off(&mut kernel, lease).await
+    }
+
+    /// Whether the interface is up and has the lease's routes, which the kernel forgets when it goes down.
+    async fn is_complete(&self, client: &Client) -> Result<bool, Refusal> {
+        let mut kernel = self.kernel()?;
+        let Some(link) = kernel.container_link(&self.record.ifname).await? else { return Ok(false) };
+        let Some(lease) = client.lease() else { return Ok(link.up) };
+        for route in self.target().routes(lease) {
+            if !kernel.container_has_route(link.index, &route).await? {
+                return Ok(false);
+            }
+        }
+        Ok(link.up)
     }
 
     /// After the link was down: the kernel has forgotten the routes, and the network behind it may be another one. `None`

@@ -76,7 +76,8 @@ impl Target<'_> {
         }
     }
 
-    fn routes(&self, lease: &Lease) -> Vec<RouteSpec> {
+    /// The routes of a lease.
+    pub fn routes(&self, lease: &Lease) -> Vec<RouteSpec> {
         Addresses::plain(&self.usage.answer(lease)).route_specs()
     }
 }
