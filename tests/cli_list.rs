@@ -115,7 +115,8 @@ fn list_is_found_by_mac_and_narrowed_down() {
 fn list_shows_what_add_warned_of() {
     let lab = Lab::new("");
     lab.node.ip("link set ens192 nomaster");
-    lab.add(&vm_conf(json!({"uplinkCheck": "warn"})), &lab.pod()).ok();
+    let pod = lab.pod();
+    lab.add(&vm_conf(json!({"uplinkCheck": "warn"})), &pod).ok();
     let table = text(&by_hand(&lab, &["list"], "").stdout);
     assert!(
         table.contains("ADD warned: the bridge has no port that leads off the node (code 105)"),

@@ -11,7 +11,7 @@ use support::examples::folder;
 use support::feature::{Feature, needs};
 use support::namespace::{Namespace, text};
 use support::plugin::{Call, Outcome, executable, script};
-use support::{Before, Lab, conf, host_side, other_plugins_pair, vm_conf, with_result};
+use support::{Before, Lab, conf, host_side, other_plugins_pair, vm_conf, wait_until, with_result};
 
 /// Where the policy is on a lab's node.
 fn place(lab: &Lab) -> PathBuf {
@@ -403,6 +403,8 @@ fn a_policy_that_cannot_be_used_refuses_all_but_del_and_gc() {
         let clean = Before::new(&lab, &pod);
         let asked = of_c(json!({"disableContainerInterface": true}));
         let attached = add(&lab, "tenant-c", &asked, &pod).run().ok();
+        let state = || lab.port(&host_side("c1", "net1"))["linkinfo"]["info_slave_data"]["state"].clone();
+        wait_until("the bridge has noted that the port has no carrier", || state() == "disabled");
         spoil(&lab, what);
         let before = Before::new(&lab, &pod);
         let another =

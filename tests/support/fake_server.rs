@@ -59,11 +59,12 @@ impl FakeServer {
                 let seen = capture.seen();
                 for frame in &seen[read..] {
                     let Some(message) = request(frame) else { continue };
-                    if let Some(answer) = answer(&message) {
-                        let bytes = reply(&message, frame, &answer);
-                        lan.enter(|| send_here("lan0", &bytes));
-                    }
+                    let reply = answer(&message).map(|answer| reply(&message, frame, &answer));
+                    // Told first: a client that has its answer may ask at once what was heard.
                     let _ = tell.send(message);
+                    if let Some(reply) = reply {
+                        lan.enter(|| send_here("lan0", &reply));
+                    }
                 }
                 read = seen.len();
                 std::thread::sleep(std::time::Duration::from_millis(1));

@@ -32,6 +32,8 @@ pub enum Feature {
     Xdp,
     /// CONFIG_BONDING.
     Bonding,
+    /// CONFIG_MACVLAN.
+    Macvlan,
 }
 
 static KNOWN: Mutex<Vec<(Feature, bool)>> = Mutex::new(Vec::new());
@@ -87,6 +89,11 @@ pub fn present(feature: Feature) -> bool {
             "tc",
             &["-batch", "-"],
             "qdisc add dev lo clsact\nfilter add dev lo ingress matchall action police rate 8kbit burst 64 conform-exceed drop\nfilter add dev lo egress protocol ip flower ip_proto udp action drop",
+        ),
+        Feature::Macvlan => makes(
+            "ip",
+            &["-batch", "-"],
+            "link add v0 type veth peer name v1\nlink add m0 link v0 type macvlan mode bridge",
         ),
         Feature::Bonding => makes("ip", &["-batch", "-"], "link add bond7 type bond"),
         Feature::Xdp => {
