@@ -31,7 +31,9 @@ fn every_difference_is_named() {
             "hairpinMode is true, wanted false",
         ),
         (format!("link set {host} type bridge_slave hairpin off\nlink set {host} down"), "it is down"),
-        (format!("link set {host} up\nlink set {host} nomaster"), "no longer a port of br0"),
+        (format!("link set {host} type bridge_slave locked on"), "it is locked"),
+        (format!("link set {host} mtu 1400"), "its MTU is 1400, it was 1500"),
+        (format!("link set {host} nomaster"), "no longer a port of br0"),
     ];
     for (change, named) in breaks {
         lab.check(&asked, &result, &pod).ok();
@@ -39,9 +41,18 @@ fn every_difference_is_named() {
         let said = lab.check(&asked, &result, &pod).error(123);
         assert!(said.contains(named) && said.contains(&host), "{said}");
         lab.node.ip(&format!(
-            "link set {host} master br0\nlink set {host} up\nlink set {host} type bridge_slave isolated on hairpin off"
+            "link set {host} master br0 mtu 1500\nlink set {host} up\nlink set {host} type bridge_slave isolated on hairpin off locked off"
         ));
     }
+    lab.node.run(&format!("bridge link set dev {host} state 0"));
+    assert!(lab.check(&asked, &result, &pod).error(123).contains("does not forward: its state is disabled"));
+    lab.node.run(&format!("bridge link set dev {host} state 3"));
+    lab.check(&asked, &result, &pod).ok();
+    let mac = pod.link("net1")["address"].as_str().unwrap().to_string();
+    pod.ip("link set net1 address 02:00:00:00:00:77");
+    let said = lab.check(&asked, &result, &pod).error(123);
+    assert!(said.contains("has the MAC 02:00:00:00:00:77, it had") && said.contains(&mac), "{said}");
+    pod.ip(&format!("link set net1 address {mac}"));
     pod.ip("link set net1 down");
     assert!(lab.check(&asked, &result, &pod).error(123).contains("net1 in the container is down"));
     pod.ip("link set net1 name other");

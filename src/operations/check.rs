@@ -15,7 +15,7 @@ use crate::kernel::netns::Netns;
 use crate::kernel::nft;
 use crate::lease::place::Place;
 use crate::lease::record::Record;
-use crate::net::{BridgeSeen, Link, MacAddress, Vlans};
+use crate::net::{BridgeSeen, Link, MacAddress, PortState, Stp, Vlans};
 use crate::plan::addresses::Addresses;
 use crate::plan::marks::claimed_mac;
 use crate::plan::names;
@@ -45,6 +45,7 @@ pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(
     };
     let mut differences = name_differences(&link, &owned);
     differences.extend(port_differences(add, &link, &bridge));
+    differences.extend(silent_differences(add, &link, &bridge));
     if let Some(vlans) = &add.conf.vlans {
         differences.extend(vlan_differences(&kernel, &link, vlans).await?);
     }
@@ -102,6 +103,25 @@ pub(super) fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<Str
         if let Some(found) = found.filter(|found| *found != wanted) {
             differences.push(format!("{what} is {found}, wanted {wanted}"));
         }
+    }
+    differences
+}
+
+/// What stops frames, or some of them, although the port is up. Where a spanning tree decides, a port may be blocked.
+fn silent_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
+    let Some(port) = link.port else { return Vec::new() };
+    let mut differences = Vec::new();
+    let spanning_tree = bridge.bridge.as_ref().is_some_and(|bridge| bridge.stp != Stp::Off);
+    if link.up && link.carrier && !spanning_tree && port.state != PortState::Forwarding {
+        differences.push(format!("it does not forward: its state is {}", port.state));
+    }
+    if port.locked {
+        differences.push("it is locked: only sources that the bridge was told of come in by it".to_string());
+    }
+    let interfaces = add.previous.iter().flat_map(|result| &result.interfaces);
+    let told = interfaces.filter(|interface| interface.sandbox.is_none() && interface.name == link.name);
+    if let Some(mtu) = told.filter_map(|interface| interface.mtu).find(|mtu| *mtu != link.mtu) {
+        differences.push(format!("its MTU is {}, it was {mtu}", link.mtu));
     }
     differences
 }
@@ -215,6 +235,15 @@ async fn address_differences(kernel: &mut Linux, add: &Add, index: u32) -> Resul
 }
 
 /// In VM mode the container side may have any name and MAC by now; it only has to be there.
+/// A MAC other than that of the result, which a later plugin of the chain may have changed there, too.
+fn mac_difference(add: &Add, inside: &Link) -> Option<String> {
+    let mut interfaces = add.previous.iter().flat_map(|result| &result.interfaces);
+    let told = interfaces.find(|interface| interface.sandbox.is_some() && interface.name == inside.name)?;
+    let told = MacAddress::parse(told.mac.as_deref()?).ok()?;
+    let found = inside.mac.filter(|mac| *mac != told)?;
+    Some(format!("{} in the container has the MAC {found}, it had {told}", inside.name))
+}
+
 async fn container_differences(
     kernel: &mut Linux,
     add: &Add,
@@ -240,6 +269,7 @@ async fn container_differences(
         if !peer.up {
             differences.push(format!("{ifname} in the container is down"));
         }
+        differences.extend(mac_difference(add, &peer));
         differences.extend(address_differences(kernel, add, peer.index).await?);
     }
     Ok(differences)
