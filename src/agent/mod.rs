@@ -2,7 +2,7 @@
 //! changes in a container, it changes by the rooms below.
 //!
 //! - `keeper`: one lease, from its handover to its end.
-//! - `books`: which leases are kept, and who is told to return one.
+//! - `books`: which leases are kept, whose sandbox is gone, and who is told to return one.
 //! - `figures`: what there is to count, as Prometheus' text.
 //! - `options`, `say`: how it runs, and its log.
 //! - this file: its socket, its beginning and its rounds.

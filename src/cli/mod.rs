@@ -1,4 +1,6 @@
 //! The command line, for people and for the DaemonSet: one file per command, one exit status for all of them.
+//!
+//! Each file is named after its command; `attachments` and `picture` are what several show, `output` is how.
 
 mod agent;
 mod attachments;

@@ -16,7 +16,8 @@
 //! ADD takes it with [`crate::dhcp::client`] over a socket in the container's namespace, writes its [`record::Record`], and
 //! only then puts the address on the link, with the lease's end as the address's lifetime: whatever happens to whoever keeps
 //! it, the kernel takes an expired address away. Then ADD hands the lease over to the agent ([`handover`]), which renews it.
-//! DEL returns it: it has the agent let go of it, sends the DHCPRELEASE itself, and deletes the record.
+//! DEL returns it: it has the agent send the DHCPRELEASE and let go of it, or sends it itself where no agent answers, and
+//! deletes the record.
 //!
 //! # The record
 //! One JSON file for each attachment, `<host interface>.json`, in a directory of root's on tmpfs. Times are in the clock of

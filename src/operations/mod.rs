@@ -1,4 +1,12 @@
-//! Carries out what was planned, and takes it back in reverse when a step fails.
+//! ADD, DEL, CHECK, STATUS and GC: carry out what was planned, and take it back in reverse when a step fails.
+//!
+//! - [`serve`]: the CNI protocol around them; `owner`: what the node's owner has to say first.
+//! - [`add`]: attaches; [`del`]: gives the lease or the reservation back, then removes the link; [`check`], [`status`], [`gc`].
+//! - `address`, `lease`: what IPAM or a DHCP server gave, put on the container side; `as_ipam`: this program as that plugin.
+//! - `chain`: the previous plugin's interface; `claim`, `find`: the names that prove an attachment's link ours.
+//! - `probe`: the DHCP probe beside an ADD; `promise`: what must still be there when ADD says success.
+//! - `perform`: one step, or why the kernel refused it; `transaction`: the undo of each step.
+//! - `faults`: the words for how an operation ends.
 
 pub mod add;
 mod address;

@@ -1,6 +1,6 @@
 //! What a request means: facts and request in, steps out; no I/O.
 //!
-//! - `mod.rs`: an attachment with a pair of its own; [`chained`]: one behind another plugin.
+//! - `mod.rs`: an attachment with a pair of its own, and which VLANs its port gets (fresh MACs come from `kernel::random`); [`chained`]: one behind another plugin.
 //! - [`names`], [`marks`], [`label`]: how an attachment is called in the kernel; [`owner`]: whose a link is.
 //! - [`addresses`], [`gateway`]: what IPAM's answer means for the container and for the bridge.
 //! - [`uplink`]: whether frames can leave the node.

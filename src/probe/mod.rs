@@ -8,11 +8,11 @@
 //! - `bridge_device`: the bridge device itself as the second place to ask from.
 //! - [`witness`]: what was seen to leave and to enter by the uplinks; pure.
 //! - `facts`: what was seen; pure data.
-//! - [`verdict`]: the one cause that the facts prove (it decides between the codes 110 to 116); pure.
+//! - [`verdict`]: the one cause that the facts prove (it chooses between the codes 110 to 118, which `faults` has); pure.
 //! - `dropper`: what of the node drops what was lost on it; pure.
 //! - [`way`]: the way of question and answer, hop by hop; pure.
 //! - `evidence`: the lines behind a verdict; pure.
-//! - [`faults`]: the words of each verdict.
+//! - [`faults`]: the words and the code of each verdict.
 //! - [`report`]: what an answered probe tells.
 
 pub mod ask;
