@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use bridge_dhcp::ipam::launch;
 
+/// The process is one thread that ends soon, or waits most of its time; both need few calls to the kernel, no speed.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == launch::ARGUMENT) {
         return launch::main(std::env::args_os().skip(2));

@@ -104,6 +104,26 @@ fn no_command_uses_more_than_four_mebibytes() {
     }
 }
 
+/// Most system calls of an ADD in VM mode without a probe, and of its DEL, from the start of the process to its end.
+const ADD_CALLS_MAX: usize = 118;
+const DEL_CALLS_MAX: usize = 92;
+
+#[test]
+fn add_and_del_ask_the_kernel_for_little_and_start_no_thread() {
+    if !needs_release_binary() {
+        return;
+    }
+    let lab = Lab::new("");
+    let pod = lab.pod();
+    for (operation, most) in [("ADD", ADD_CALLS_MAX), ("DEL", DEL_CALLS_MAX)] {
+        let call = lab.call(operation, &vm_conf(json!({})), "c1", pod.path(), "net1");
+        let places = support::strace::places(&lab, &call);
+        println!("measured: {operation} makes {} system calls", places.len());
+        assert!(places.len() <= most, "{operation} makes {} system calls", places.len());
+        assert!(places.iter().all(|(name, _)| !name.starts_with("clone")), "{operation} starts a thread");
+    }
+}
+
 #[test]
 fn version_answers_at_once() {
     let mut times: Vec<_> = (0..50)

@@ -21,9 +21,15 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], Refusal> {
 /// # Errors
 /// Whatever `getrandom(2)` says.
 pub fn fresh_macs() -> Result<FreshMacs, Refusal> {
+    let bytes: [u8; 18] = random_bytes()?;
+    let [container, host, bridge] = [0, 6, 12].map(|start| {
+        let mut octets = [0; 6];
+        octets.copy_from_slice(&bytes[start..start + 6]);
+        octets
+    });
     Ok(FreshMacs {
-        container: MacAddress::local(random_bytes()?),
-        host: MacAddress::host_side(random_bytes()?),
-        bridge: MacAddress::local(random_bytes()?),
+        container: MacAddress::local(container),
+        host: MacAddress::host_side(host),
+        bridge: MacAddress::local(bridge),
     })
 }
