@@ -45,7 +45,10 @@ pub async fn check(request: &Check, netns: Netns, ipam: &Delegation) -> Result<(
     };
     let mut differences = name_differences(&link, &owned);
     differences.extend(port_differences(add, &link, &bridge));
-    differences.extend(silent_differences(add, &link, &bridge));
+    differences.extend(silent_differences(&link, &bridge));
+    if owned.chained.is_none() {
+        differences.extend(mtu_difference(add, &link));
+    }
     if let Some(vlans) = &add.conf.vlans {
         differences.extend(vlan_differences(&kernel, &link, vlans).await?);
     }
@@ -108,7 +111,7 @@ pub(super) fn port_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<Str
 }
 
 /// What stops frames, or some of them, although the port is up. Where a spanning tree decides, a port may be blocked.
-fn silent_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
+fn silent_differences(link: &Link, bridge: &Link) -> Vec<String> {
     let Some(port) = link.port else { return Vec::new() };
     let mut differences = Vec::new();
     let spanning_tree = bridge.bridge.as_ref().is_some_and(|bridge| bridge.stp != Stp::Off);
@@ -118,12 +121,15 @@ fn silent_differences(add: &Add, link: &Link, bridge: &Link) -> Vec<String> {
     if port.locked {
         differences.push("it is locked: only sources that the bridge was told of come in by it".to_string());
     }
-    let interfaces = add.previous.iter().flat_map(|result| &result.interfaces);
-    let told = interfaces.filter(|interface| interface.sandbox.is_none() && interface.name == link.name);
-    if let Some(mtu) = told.filter_map(|interface| interface.mtu).find(|mtu| *mtu != link.mtu) {
-        differences.push(format!("its MTU is {}, it was {mtu}", link.mtu));
-    }
     differences
+}
+
+/// Another MTU than that of the result, which has one from CNI 1.1 on. Another plugin's interface is that plugin's to size.
+fn mtu_difference(add: &Add, link: &Link) -> Option<String> {
+    let interfaces = add.previous.iter().flat_map(|result| &result.interfaces);
+    let mut told = interfaces.filter(|interface| interface.sandbox.is_none() && interface.name == link.name);
+    let mtu = told.find_map(|interface| interface.mtu).filter(|mtu| *mtu != link.mtu)?;
+    Some(format!("its MTU is {}, it was {mtu}", link.mtu))
 }
 
 pub(super) async fn vlan_differences(
@@ -269,7 +275,9 @@ async fn container_differences(
         if !peer.up {
             differences.push(format!("{ifname} in the container is down"));
         }
-        differences.extend(mac_difference(add, &peer));
+        if owned.chained.is_none() {
+            differences.extend(mac_difference(add, &peer));
+        }
         differences.extend(address_differences(kernel, add, peer.index).await?);
     }
     Ok(differences)
