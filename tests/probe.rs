@@ -152,15 +152,21 @@ fn onfailure_warn_attaches_and_logs_the_diagnosis() {
     assert!(logged.contains("[warning]") && logged.contains("(code 110)"), "{logged}");
 }
 
+/// A LAN behind a second uplink of `br0`: `lan2` has 10.77.0.2 there.
+fn second_lan(lab: &Lab) -> Namespace {
+    let lan = Namespace::new("first");
+    lab.node.ip(&format!(
+        "link add up2 type veth peer name lan2 netns {}\nlink set up2 master br0\nlink set up2 up",
+        lan.name()
+    ));
+    lan.ip("link set lan2 up\naddress add 10.77.0.2/24 dev lan2");
+    lan
+}
+
 #[test]
 fn two_servers_and_missing_routers_are_warnings() {
     let lab = Lab::new("");
-    let first = Namespace::new("first");
-    lab.node.ip(&format!(
-        "link add up2 type veth peer name lan2 netns {}\nlink set up2 master br0\nlink set up2 up",
-        first.name()
-    ));
-    first.ip("link set lan2 up\naddress add 10.77.0.2/24 dev lan2");
+    let first = second_lan(&lab);
     let _second = DhcpServer::on(
         &first,
         "lan2",
@@ -186,12 +192,7 @@ fn two_servers_and_missing_routers_are_warnings() {
 #[test]
 fn another_server_beside_the_allowed_one_is_kept_as_a_warning_or_refused() {
     let lab = Lab::new("");
-    let first = Namespace::new("first");
-    lab.node.ip(&format!(
-        "link add up2 type veth peer name lan2 netns {}\nlink set up2 master br0\nlink set up2 up",
-        first.name()
-    ));
-    first.ip("link set lan2 up\naddress add 10.77.0.2/24 dev lan2");
+    let first = second_lan(&lab);
     let range = ["--no-ping", "--dhcp-range=10.77.0.50,10.77.0.60,3600"];
     let _stranger = DhcpServer::on(&first, "lan2", &lab.files.join("leases2"), &range);
     let _server = DhcpServer::with(&lab, &["--no-ping", "--dhcp-range=10.77.0.100,10.77.0.110,3600"]);

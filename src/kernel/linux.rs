@@ -18,7 +18,7 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// Opens the node's side. Must be called inside a tokio runtime.
+    /// Opens the node's side.
     ///
     /// # Errors
     /// The refusal of the socket.
@@ -43,7 +43,7 @@ impl Linux {
     }
 
     /// Runs `work` in the network namespace that is meant.
-    pub(super) fn at<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> Result<T, Refusal> {
+    pub(super) fn at<T>(&self, place: Place, work: impl FnOnce() -> T) -> Result<T, Refusal> {
         match place {
             Place::Node => Ok(work()),
             Place::Container => {

@@ -85,11 +85,11 @@ impl Linux {
         get(self.container()?, LinkAttribute::IfName(name.to_string())).await
     }
 
-    /// Runs `work` in a thread that is in the container's namespace.
+    /// Runs `work` with the calling thread in the container's namespace.
     ///
     /// # Errors
     /// What entering the namespace says.
-    pub fn in_container<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Refusal> {
+    pub fn in_container<T>(&self, work: impl FnOnce() -> T) -> Result<T, Refusal> {
         let netns = self.netns.as_ref().ok_or(Refusal::plain(Errno::ENOENT))?;
         Ok(netns.enter(work)?)
     }

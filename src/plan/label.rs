@@ -205,14 +205,8 @@ fn bounded(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::tests::attachment;
     use super::*;
-
-    fn attachment(container: &str) -> Attachment {
-        Attachment {
-            container: ContainerId::parse(container).unwrap(),
-            ifname: InterfaceName::parse("net1").unwrap(),
-        }
-    }
 
     #[test]
     fn a_label_survives_the_alias() {

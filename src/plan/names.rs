@@ -63,11 +63,12 @@ pub(super) fn hex_digest(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::net::{ContainerId, InterfaceName};
 
-    fn attachment(container: &str) -> Attachment {
+    /// The attachment `net1` of a container.
+    pub(in crate::plan) fn attachment(container: &str) -> Attachment {
         Attachment {
             container: ContainerId::parse(container).unwrap(),
             ifname: InterfaceName::parse("net1").unwrap(),

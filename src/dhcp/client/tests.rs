@@ -15,16 +15,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const ADDRESS: Ipv4Addr = samples::OFFERED;
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 51);
 const SERVERS: To = To::Server { from: ADDRESS, server: SERVER, hop: [0x52 & 0xfc | 2, 0, 0, 0, 0, 1] };
-/// An hour, T1 after half of it, T2 after seven eighths.
-const LEASE: &[(u8, &[u8])] = &[
-    (54, &[10, 77, 0, 1]),
-    (51, &[0, 0, 0x0e, 0x10]),
-    (58, &[0, 0, 0x07, 0x08]),
-    (59, &[0, 0, 0x0c, 0x4e]),
-    (1, &[255, 255, 255, 0]),
-    (3, &[10, 77, 0, 1]),
-    (6, &[10, 77, 0, 1, 10, 77, 0, 2]),
-];
+/// What an offer has behind its message type: an hour, T1 after half of it, T2 after seven eighths.
+const LEASE: &[(u8, &[u8])] = samples::OFFER.split_at(1).1;
 
 fn identity() -> Identity {
     Identity {
