@@ -78,10 +78,7 @@ fn diagnosed(options: &str, fault: impl FnOnce(&Lab) -> Guards, keys: Value, cod
     let said = lab.add(&conf, &pod).error(code);
     let elapsed = started.elapsed().as_millis();
     println!("said after {elapsed} ms: {code}: {}", said.lines().next().unwrap());
-    for words in says {
-        assert!(said.contains(words), "{words:?} is missing in: {said}");
-    }
-    assert!(said.contains("remedy: "), "{said}");
+    support::assert_diagnosis(&said, says);
     lab.wait_until_probes_are_gone("br0");
     before.assert_unchanged("after the failed ADD");
 }

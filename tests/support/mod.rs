@@ -177,6 +177,15 @@ impl Drop for HeldLock {
     }
 }
 
+/// Fails unless an error has all these words, and a remedy.
+#[track_caller]
+pub fn assert_diagnosis(said: &str, says: &[&str]) {
+    for words in says {
+        assert!(said.contains(words), "{words:?} is missing in: {said}");
+    }
+    assert!(said.contains("remedy: "), "{said}");
+}
+
 /// Node and pod before something that must leave them as they were.
 pub struct Before<'a> {
     lab: &'a Lab,
