@@ -223,7 +223,7 @@ impl<T: NetlinkDeserializable> Events<T> {
                 Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => return Ok(None),
                 Err(_) => return Err(Refusal::unanswered()),
             }
-            let decoded = messages(&self.datagram).filter_map(|message| message.decode::<T>());
+            let decoded = messages(&self.datagram).filter_map(|message| message.decode::<Wire<T>>().ok());
             self.pending.extend(decoded.filter_map(|message| match message.payload {
                 NetlinkPayload::InnerMessage(Wire(inner)) => Some(inner),
                 _ => None,
@@ -234,7 +234,7 @@ impl<T: NetlinkDeserializable> Events<T> {
 
 /// One message of a datagram, undecoded.
 #[derive(Clone, Copy)]
-struct Raw<'a>(&'a [u8]);
+pub(super) struct Raw<'a>(&'a [u8]);
 
 impl Raw<'_> {
     /// `nlmsg_seq` (include/uapi/linux/netlink.h).
@@ -243,16 +243,18 @@ impl Raw<'_> {
         number.map(u32::from_ne_bytes).unwrap_or_default()
     }
 
-    fn decode<T>(self) -> Option<NetlinkMessage<Wire<T>>>
-    where
-        Wire<T>: NetlinkDeserializable,
-    {
-        NetlinkMessage::deserialize(self.0).ok()
+    /// What the message says.
+    ///
+    /// # Errors
+    /// EBADMSG where it cannot be decoded.
+    pub(super) fn decode<M: NetlinkDeserializable>(self) -> Result<NetlinkMessage<M>, Refusal> {
+        NetlinkMessage::deserialize(self.0)
+            .map_err(|error| Refusal { errno: Errno::EBADMSG, text: Some(error.to_string()) })
     }
 }
 
 /// The messages of a datagram; what is cut short ends them.
-fn messages(datagram: &[u8]) -> impl Iterator<Item = Raw<'_>> {
+pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Raw<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(rest.get(..4)?.try_into().ok()?) as usize;
@@ -278,7 +280,7 @@ impl<T> Default for Collected<T> {
 
 impl<T: NetlinkDeserializable> Collected<T> {
     fn take(&mut self, message: Raw<'_>) {
-        let Some(message) = message.decode::<T>() else { return };
+        let Ok(message) = message.decode::<Wire<T>>() else { return };
         let ends = match &message.payload {
             NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => true,
             _ => self.one_is_all,

@@ -1,9 +1,9 @@
 //! The ports of one bridge, read part by part until the reader has seen enough.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use nix::errno::Errno;
+use nix::sys::socket::MsgFlags;
 use rtnetlink::packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
@@ -12,7 +12,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::link;
-use super::netlink::{DUMP_TRIES, Refusal, steady};
+use super::netlink::{DUMP_TRIES, Refusal, messages, steady};
 use super::wire::Wire;
 use crate::net::Link;
 
@@ -50,11 +50,10 @@ fn look(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Refusal
     let mut whole = true;
     loop {
         part.clear();
-        socket.recv_from(&mut part, 0)?;
-        let mut rest = part.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<Wire<RouteNetlinkMessage>>::deserialize(rest)
-                .map_err(|error| io::Error::other(error.to_string()))?;
+        // Where nothing more is to come before the end, the kernel did not answer as its protocol says.
+        socket.recv_from(&mut part, MsgFlags::MSG_DONTWAIT.bits())?;
+        for message in messages(&part) {
+            let message = message.decode::<Wire<RouteNetlinkMessage>>()?;
             whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
             match message.payload {
                 NetlinkPayload::Done(_) if whole => return Ok(()),
@@ -70,8 +69,6 @@ fn look(bridge: u32, mut enough: impl FnMut(Link) -> bool) -> Result<(), Refusal
                 }
                 _ => {}
             }
-            let length = (message.header.length as usize).next_multiple_of(4);
-            rest = rest.get(length..).unwrap_or_default();
         }
     }
 }

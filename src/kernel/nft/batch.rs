@@ -14,7 +14,7 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
-use crate::kernel::netlink::Refusal;
+use crate::kernel::netlink::{self, Refusal};
 
 /// NFNL_SUBSYS_NFTABLES (include/uapi/linux/netfilter/nfnetlink.h): the subsystem that a batch is for.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -226,9 +226,8 @@ fn exchange(
         part.clear();
         // Nothing more to come before all is confirmed: the kernel did not answer as its protocol says.
         socket.recv_from(&mut part, MsgFlags::MSG_DONTWAIT.bits())?;
-        let mut rest = part.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<Answer>::deserialize(rest).map_err(undecodable)?;
+        for message in netlink::messages(&part) {
+            let message = message.decode::<Answer>()?;
             let flags = message.header.flags;
             if flags & NLM_F_DUMP_INTR != 0 {
                 return Err(Refusal::plain(Errno::EINTR));
@@ -247,8 +246,6 @@ fn exchange(
             if over {
                 return Ok(());
             }
-            let length = (message.header.length as usize).next_multiple_of(4);
-            rest = rest.get(length..).unwrap_or_default();
         }
     }
     Ok(())
